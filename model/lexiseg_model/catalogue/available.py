@@ -1,7 +1,4 @@
-"""List of all models that can be served (`available.yaml`): backbone, sizes, licence, published figures.
-
-The catalogue, the command line and the gateway use it. Does not import torch.
-"""
+"""List of all models that can be served (`available.yaml`): backbone, sizes, licence, published figures. No torch."""
 
 from __future__ import annotations
 

@@ -35,10 +35,7 @@ def unreachable_reason() -> str | None:
 
 
 def fetch(repository: str, files: Sequence[str], what: str, model: str | None = None) -> Path:
-    """The first of `files` in the cache, else download the first that the hub has.
-
-    `what` the file is goes into messages; `model` of the list needs it: its size and licence are logged before.
-    """
+    """The first of `files` in the cache, or of the hub; `what` it is and the `model` that needs it go into messages."""
     if (cached := _cached(repository, files)) is not None:
         return cached
     listed = available().get(model or "")
@@ -67,8 +64,7 @@ def missing(what: str, reason: str) -> WeightsError:
 def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Path:
     """Download the missing files of a repository; return its folder in the hub's cache.
 
-    Interrupted downloads resume, and their SHA-256 is compared with the published one. Of each group of `files` the
-    first name that exists is taken, and all shards of an index. The model's size and licence are logged before.
+    Of each group of `files` the first name that exists is taken, and all shards of an index.
     """
     cached = [_cached(str(model.hub), group) for group in files]
     if None in cached:

@@ -1,10 +1,4 @@
-"""Import third-party checkpoints as model directories: a safetensors file and a card.
-
-Each method reads its checkpoints in its `import_.py`:
-
-    class Options(ImportOptions): ...            its fields become options of `lexiseg models import`
-    def read(options: Options) -> Imported: ...  the card and the tensors, checked
-"""
+"""Import third-party checkpoints as model directories, a safetensors file and a card, by each method's `import_.py`."""
 
 from __future__ import annotations
 

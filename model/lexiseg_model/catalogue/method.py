@@ -1,9 +1,8 @@
 """Discover segmentation methods, by folder and by entry point.
 
-A method is a package: a folder of `lexiseg_model/methods/`, or a package of another distribution that registers it in
-the entry-point group `lexiseg.methods` (`acme = "acme_seg"`). Ours have no entry points: they would be a second list,
-and a new folder would be no method until pip runs again. From there on there is one rule for both. Of its modules each
-function raises WeightsError where weights are missing, damaged or of another network, and says how to provide them:
+A method is a folder of `lexiseg_model/methods/`, or a package that another distribution registers in the entry-point
+group `lexiseg.methods` (`acme = "acme_seg"`). Functions of its modules raise WeightsError where weights are missing or
+damaged:
 
     segmenter.py       load(folder, card, execution) -> Segmenter; require_weights(card) if a card may name no file;
                        require_text_tower(folder or None) if the text tower is not in the weights' folder;

@@ -47,10 +47,9 @@ def _parse_yaml(text: str) -> Any:
 
 
 def bundled() -> dict[str, Path]:
-    """Bundled model directories by name; the ones with weights first.
+    """Bundled model directories by name, the ones with weights first.
 
-    All but tiny's hold only a card: their weights come from the hub or from `lexiseg models import`. Models of one
-    method, such as sizes of a backbone, share its folder; `available.yaml` names them and says how their cards differ.
+    Models of one method share its folder; `available.yaml` names them and says how their cards differ.
     """
     by_name = {
         name: folder
@@ -62,10 +61,7 @@ def bundled() -> dict[str, Path]:
 
 
 def folders(models_dir: Path | None = None) -> dict[str, Path]:
-    """Model directories by name: bundled ones, and every directory with a card in `models_dir`.
-
-    Versions of a model are directories NAME@VERSION; NAME may be a link to one of them.
-    """
+    """Model directories by name: bundled ones, and those in `models_dir`, where NAME may be a link to NAME@VERSION."""
     by_name = bundled()
     if models_dir is not None and models_dir.is_dir():
         by_name |= {
@@ -241,10 +237,7 @@ def load_folder(
 
 
 def _card_as(directory: str, folder: Path) -> ModelCard:
-    """The card of a folder with the folder's name: a copy of a model directory is another model.
-
-    A version in the name of the folder, or of its link target, replaces the card's.
-    """
+    """The card of a folder with the folder's name, and the version that its name or its link's target has."""
     card = read_card(folder)
     name, _, version = directory.partition("@")
     version = version or folder.resolve().name.partition("@")[2] or card.version

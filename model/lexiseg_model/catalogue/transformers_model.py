@@ -1,8 +1,4 @@
-"""Read, save and rebuild networks of the transformers library.
-
-A model directory keeps the weights under transformers' names together with the tokenizer's bytes; its card's settings
-keep the configuration.
-"""
+"""Read, save and rebuild networks of the transformers library: weights under its names, with the tokenizer's bytes."""
 
 from __future__ import annotations
 

@@ -93,10 +93,8 @@ def settings_of(card: ModelCard, kind: type[Settings]) -> Settings:
 
 
 class SkipInit(TorchFunctionMode):
-    """Skip random initialisation of modules built in this mode; their weights must be loaded next.
-
-    Initialising a CLIP ViT-B/16 takes half as long as reading its weights. The random state does not change.
-    """
+    """Skip random initialisation, half of the time of a CLIP, of modules that get weights next; no random state
+    changes."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -1,8 +1,7 @@
 """Classes by example for CLIP: embeddings of examples, rescaled to compete with text embeddings.
 
-Embeddings of images are far more like each other than like any text. So the vector of a class by example is set such
-that it scores on its own examples as a fitting word does, and on their pictures as a whole as any word does. A class by
-words as well is fused with each picture: `vocabulary.fusion`.
+Images are far more like each other than like any text, so the vector of a class by example is set to score on its own
+examples as a fitting word does, and on their pictures as any word does.
 """
 
 from __future__ import annotations

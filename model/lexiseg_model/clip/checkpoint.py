@@ -1,8 +1,4 @@
-"""Read the weights of a CLIP model from a file of any writer, as one flat state dict in open_clip's names.
-
-Reads safetensors files and torch files of plain tensors (`weights_only=True`). A TorchScript archive, as OpenAI
-publishes its models, contains code that loading runs; it is read only with `allow_torchscript`.
-"""
+"""Read the weights of a CLIP model from a file of any writer, as one flat state dict in open_clip's names."""
 
 from __future__ import annotations
 
@@ -48,10 +44,7 @@ def split_architecture(architecture: str) -> tuple[str, bool]:
 
 
 def decide(architecture: str, explicit: bool | None, evidence: Evidence | None, unmarked: bool) -> bool:
-    """Whether to build with QuickGELU, by the `explicit` setting, the `evidence` of the weights, or the name.
-
-    Where nothing decides, `unmarked` is assumed, and logged. Raises OptionError or WeightsError on contradictions.
-    """
+    """Whether to build with QuickGELU: by `explicit`, the `evidence` of the weights, the name, or else `unmarked`."""
     declared = split_architecture(architecture)[1]
     if explicit is not None:
         if declared and not explicit:
@@ -92,10 +85,8 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoint:
-    """Read the weights of one file: `.safetensors`, a torch file, or a TorchScript archive.
-
-    With `allow_torchscript` the code of an archive is run to read it; only for the one-time import.
-    """
+    """Read one file; the code of a TorchScript archive is run only with `allow_torchscript`, for the one-time
+    import."""
     inner: Mapping[str, Any]
     evidence: Evidence | None
     if allow_torchscript and is_torchscript(path):
@@ -168,10 +159,7 @@ def openai_digests() -> set[str]:
 
 
 def require_same_towers(trained_over: State, towers: State) -> None:
-    """Raise WeightsError if `towers` are not the frozen towers that other weights were trained over.
-
-    Compares the tensors with a tolerance: the same towers may be stored in another number type.
-    """
+    """Raise WeightsError if weights were trained over other `towers`; they may be stored in another number type."""
     for name in trained_over.keys() & towers.keys():
         one, other = trained_over[name].float(), towers[name].float()
         if one.shape != other.shape or not torch.allclose(one, other, rtol=1e-2, atol=1e-3):

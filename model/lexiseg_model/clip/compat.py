@@ -1,9 +1,7 @@
 """Make open_clip and timm importable with a CPU-only torch and a torchvision built for CUDA.
 
-Both import torchvision, which then describes two of its compiled operators to torch. Without a compiled library that
-loads these do not exist, and the import fails, although nothing here calls them. Then, and only then, this module
-declares them: names and signatures without an implementation. For `roi_align`, which transformers' SAM 3 calls,
-torchvision falls back to Python code meant for torch.compile: `without_compiler` runs it as it is written.
+Both import torchvision, which describes two compiled operators to torch and fails where its library does not load. Only
+then are they declared here, without an implementation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""DINO and DINOv2 towers by timm; their patches show what belongs together; ProxyCLIP and S-Seg use them.
-
-Weights come from timm's hub, or from a file: timm's own, or the one that the authors publish.
-"""
+"""DINO and DINOv2 towers by timm, for ProxyCLIP and S-Seg; weights from timm's hub or a file of timm's or the
+authors'."""
 
 from __future__ import annotations
 

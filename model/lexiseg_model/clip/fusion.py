@@ -1,8 +1,7 @@
 """Fuse texts and examples of classes in a linear head fitted to each image, as in Retrieve and Segment (CVPR 2026).
 
-The head is trained on the examples nearest to the image's cells, on mixtures of examples and texts, and, for classes
-without examples, on the image's own cells that their texts win. Unlike in the paper, the head starts at zero, so
-results are deterministic, and classes without training rows are left out.
+Unlike in the paper, the head starts at zero, so results are deterministic, and classes without training rows are left
+out.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ ABSENT_LOGIT = -1e3  # of a class without training rows
 def bank_for_image(features: Features, bank: TextBank, cells: Callable[[], Tensor], scale: float) -> TextBank:
     """The bank that scores an image: `bank`, or `fuse` of it where classes have both texts and examples.
 
-    The fused bank of the last image is kept: scores and absent labels of one answer both need it. `cells` returns unit
-    vectors [N, D] of the image's cells or regions; with N = 0 nothing is fused. `scale` is of scores to logits.
+    The fused bank of the last image is kept. `cells` returns unit vectors [N, D]; with N = 0 nothing is fused.
     """
     if bank.support is None:
         return bank
@@ -54,10 +52,7 @@ class Rows(NamedTuple):
 
 
 def fuse(cells: Tensor, support: Support, n_classes: int, scale: float) -> TextBank:
-    """A bank of one vector for each of K classes, background words included, fitted to unit vectors [N, D] of cells.
-
-    `vectors` [K, D] and `levels` [K] are the head and its bias; vectors are divided by `scale`, of scores to logits.
-    """
+    """A bank of one vector for each of K classes, background words included, fitted to unit vectors [N, D] of cells."""
     rows = training_rows(cells, support, n_classes)
     trained = rows.labels.amax(0) > 0  # [K]
     weight, bias = fit(Rows(rows.vectors, rows.labels[:, trained], rows.weight))

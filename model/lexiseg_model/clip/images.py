@@ -39,11 +39,7 @@ STATISTICS: dict[Normalisation, Statistics] = {
 
 
 def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:
-    """(pixels - mean) / std of 0..255 RGB [N, 3, H, W], any number type, to float32.
-
-    Sums are done in float64 and rounded once, so that the answer does not depend on how the constants are written; in
-    float32 on an Apple GPU.
-    """
+    """(pixels - mean) / std of 0..255 RGB [N, 3, H, W] to float32; rounded once, from float64."""
     mean, std = _statistics(normalisation, pixels.device)
     return ((pixels.to(mean.dtype) - mean) / std).float()
 

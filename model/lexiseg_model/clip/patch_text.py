@@ -1,10 +1,7 @@
 """Segmenters over two towers with a common space: one for patches of images, one for rows of texts.
 
-They share sliding windows, cosines of patches with texts, PAMR, and the background rule of the dense CLIP methods. A
-new method needs an `ImageTower` and a text tower.
-
-Features of an image (`Features.tensors`): `patches` [N, D, h, w], unit vectors on the patch grid of each window,
-`guide` uint8 [3, H, W], the canvas, and whatever else the image tower gives. `class_scores` are cosines.
+Features of an image: `patches` [N, D, h, w], unit vectors on the patch grid of each window, `guide` uint8 [3, H, W],
+the canvas, and whatever else the image tower gives. `class_scores` are cosines.
 """
 
 from __future__ import annotations
@@ -108,8 +105,7 @@ class PatchTextSegmenter(ClipSegmenter):
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
         """As released: texts compete, averaged over windows, and a class has the probability of its best text.
 
-        Exact: at the image's own size, but on the canvas where that would take too much memory (0.02 % of the fixture's
-        labels differ). Fast and refined: the colours are looked at for classes only.
+        Exact: at the image's own size where memory allows, else on the canvas. Fast and refined: of classes only.
         """
         bank = self._fused(features, bank)
         fast = self._execution.precision == "fast"
@@ -159,10 +155,7 @@ class PatchTextSegmenter(ClipSegmenter):
     def _by_class(
         self, features: Features, bank: TextBank, size: tuple[int, int] | None = None, refined: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield, for some classes at a time, scores [k, h, w] of their best texts and the logit [h, w] of all texts.
-
-        `size` (h, w) is that of the scores, by default the canvas's; PAMR needs that of the image.
-        """
+        """Yield, for some classes at a time, scores [k, h, w] of their best texts and the logit [h, w] of all texts."""
         guide = windowed.resize(self._guide(features), features.size) if refined else None
         for part in _parts_of(bank):
             scores = self._text_scores(features, part.vectors)
@@ -186,11 +179,8 @@ class PatchTextSegmenter(ClipSegmenter):
             yield (vectors @ patches.float().flatten(1)).view(-1, *patches.shape[1:])
 
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """PAMR on the cosines, as NACLIP has it.
-
-        Exact: at the image's own size, as published. Fast: on the canvas, and only of classes that win somewhere;
-        the others keep their lowest score everywhere.
-        """
+        """PAMR on the cosines, as NACLIP has it: exact at the image's own size, fast on the canvas, of classes that
+        win."""
         scores = self.class_scores(features, bank)
         guide = self._guide(features)
         if self._execution.precision == "exact":

@@ -42,10 +42,7 @@ def _is_foreign(text: str) -> bool:
 
 
 class ClipSegmenter(WithTexts, Exportable, TorchPass):
-    """A method that compares images with rows of a text tower; `image_network`, features and scores are its own.
-
-    `window` and `stride` are in pixels; None takes the whole canvas as one tile.
-    """
+    """A method that compares images with a text tower; without a `window`, in pixels, the canvas is one tile."""
 
     maps: tuple[str, ...]  # names of what the image pass gives
     whole_patches = False  # sides of the canvas are multiples in every precision, not only when fast

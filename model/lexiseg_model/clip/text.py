@@ -1,8 +1,7 @@
 """Text towers that give a string the same bits in any batch.
 
-Kernels choose the order of their sums by shape. So strings pass in chunks of one fixed shape, filled up if there are
-fewer strings, on one thread each; several cores process chunks in parallel. Causal transformers that read up to an end
-mark ignore all tokens after it; these are cut off, which is most of the 77 places.
+Kernels choose the order of their sums by shape. So strings pass in chunks of one fixed shape, on one thread each.
+Tokens after the end mark, most of the 77 places, are cut off.
 """
 
 from __future__ import annotations
@@ -71,11 +70,8 @@ class ChunkedTower(ABC):
 
 
 def end_states(transformer: Any, tokens: Tensor) -> Tensor:
-    """State [B, width] of the end mark after the last norm, of token numbers [B, L].
-
-    The causal transformer is open_clip's (untyped), or its CLIP; its end mark has the largest number. Tokens after that
-    may be missing.
-    """
+    """State [B, width] of the end mark, the largest of token numbers [B, L], after the last norm of open_clip's
+    transformer."""
     length = tokens.shape[1]
     hidden = transformer.token_embedding(tokens) + transformer.positional_embedding[:length]
     hidden = transformer.transformer(hidden, attn_mask=transformer.attn_mask[:length, :length])
@@ -85,10 +81,7 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
 
 
 def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
-    """Digest of all that decides a text tower's rows, 16 hexadecimal digits.
-
-    `settings` are not visible in the weights, among them the tokens of `PROBE`; their `repr` is complete.
-    """
+    """Digest of what decides a text tower's rows: weights, and `settings`, of which the `repr` is complete."""
     return state_digest(state, repr(settings).encode())[:16]
 
 

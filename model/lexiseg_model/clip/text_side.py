@@ -1,7 +1,7 @@
 """From classes to vectors: texts in prompt templates, rows of a text tower, the published rules to average them.
 
-The templates and where they come from are in `data/templates.json`; the strings are exactly the sources', full
-stops, missing articles and all, because published figures depend on them.
+The strings of `data/templates.json` are exactly the sources', missing articles and all: published figures depend on
+them.
 """
 
 from __future__ import annotations
@@ -50,13 +50,7 @@ def fill(template: str, text: str) -> str:
 
 
 def background_words(name: str) -> tuple[str, ...]:
-    """Words of a list; `plain` is the word background.
-
-    `bg26`: SCLIP, NACLIP, ProxyCLIP, CorrCLIP. On COCO-Object `bg17`: ProxyCLIP; `bg16`: CorrCLIP.
-
-    Raises:
-        OptionError: no list of that name.
-    """
+    """Words of a list. Raises OptionError: no list of that name."""
     lists = _data()["background_words"]
     if name not in lists:
         raise OptionError(f"no list of background words {name!r}; there are {', '.join(lists)}")
@@ -107,11 +101,7 @@ class TextSide:
         return rows if self._precision == "exact" else rows.astype(np.float16)
 
     def bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """Vectors of the classes' texts, on the device: of unit length, but by the rule `rows`.
-
-        Raises:
-            ShapeError: `rows` has not one row for each of `texts(classes)`.
-        """
+        """Vectors of the classes' texts, on the device. Raises ShapeError: not one row for each of `texts(classes)`."""
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         return TextBank(torch.from_numpy(self._vectors(len(owner), rows)).to(self._device), owner, len(classes))
 

@@ -1,11 +1,4 @@
-"""Both towers of any open_clip model: built by open_clip, filled from its hub or from files, activation decided.
-
-    clip_from_hub("ViT-B-16", "openai")                      weights by open_clip's pretrained tag
-    clip_from_files("ViT-B-16", [Path("ViT-B-16.pt")])        weights from one file, or one file a tower
-    clip_from_state("ViT-B-16", state, quick_gelu=True)       weights in memory
-
-Weights are float32; `ClipTowers.visual` is what `lexiseg_model.clip.vision` works on.
-"""
+"""Both towers of any open_clip model: built by open_clip, filled from its hub or from files, activation decided."""
 
 from __future__ import annotations
 
@@ -33,10 +26,7 @@ _tokenizers: WeakValueDictionary[str, Any] = WeakValueDictionary()  # by archite
 
 @dataclass(frozen=True)
 class ClipTowers:
-    """A CLIP model in evaluation mode, without gradients.
-
-    `architecture` is open_clip's name without `-quickgelu`; `quick_gelu` says what it was built with.
-    """
+    """A CLIP model in evaluation mode, without gradients; `architecture` is open_clip's name without `-quickgelu`."""
 
     model: nn.Module  # open_clip.CLIP or CustomTextCLIP
     architecture: str
@@ -181,10 +171,7 @@ def fresh_clip(architecture: str, quick_gelu: bool) -> nn.Module:
 
 
 def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
-    """Strings to token numbers [S, context] of an architecture; a string that is too long keeps its end mark.
-
-    Models that are in memory together have one of each. Raises WeightsError: it is on the hub, and cannot be had.
-    """
+    """Strings to token numbers [S, context] of an architecture, one for all models in memory. Raises WeightsError."""
     name = known_architecture(architecture)
     of_open_clip: Callable[[list[str]], Tensor] | None = _tokenizers.get(name)
     if of_open_clip is None:

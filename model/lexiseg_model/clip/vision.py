@@ -1,10 +1,7 @@
 """Dense features of a stock open_clip vision transformer, at any input size.
 
-Every method of the CLIP family changes the last block only. So an image pass here stops in front of it:
-`tokens_before_last_block` gives its input, the method replaces that block, `project` applies CLIP's last layers.
-Nothing of open_clip is replaced or hooked; its modules are called one after the other.
-
-Tokens are [N, 1 + h*w, width], the class token first, patches row by row on the *grid* (h, w).
+Every method of the CLIP family changes the last block only, so an image pass here stops in front of it. Tokens are [N,
+1 + h*w, width], the class token first, patches row by row on the *grid* (h, w).
 """
 
 from __future__ import annotations

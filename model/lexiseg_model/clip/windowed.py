@@ -1,8 +1,7 @@
 """Sliding windows of the CLIP family: an image cut into windows of a canvas, and their scores merged.
 
-The *canvas* is the resized image. Loaded as exact, its sides follow the published protocol and window scores are
-averaged pixel by pixel. Loaded as fast, its sides are whole patches and scores are averaged on every `LATTICE`-th
-pixel: a sixteenth of the memory and the time, with what the final upsampling would have interpolated anyway.
+The *canvas* is the resized image. Exact, its sides follow the published protocol and window scores are averaged pixel
+by pixel. Fast, its sides are whole patches and scores are averaged on every `LATTICE`-th pixel.
 """
 
 from __future__ import annotations
@@ -68,8 +67,7 @@ def plan_windows(
 def place_windows(canvas: tuple[int, int], window: int, stride: int) -> Layout:
     """Place windows in the grid of mmsegmentation's sliding inference, row by row.
 
-    Along each axis there are max(length - window + stride - 1, 0) // stride + 1 windows, `stride` apart; the last ones
-    are shifted back to end with the canvas, and windows are clipped to a smaller canvas.
+    The last ones are shifted back to end with the canvas, and windows are clipped to a smaller canvas.
     """
     height, width = tile = (min(window, canvas[0]), min(window, canvas[1]))
     tops, lefts = (
@@ -103,10 +101,7 @@ def windows_of(canvas: Pixels, layout: Layout) -> Iterator[Pixels]:
 
 
 def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Tensor:
-    """Mean of window scores over the canvas, bilinear from the resolution [K, h, w] of each window, in order.
-
-    Exact: [K, H, W] of the canvas; fast: a `LATTICE`-th of it along each side.
-    """
+    """Mean of window scores [K, h, w] over the canvas, bilinear; fast: on a `LATTICE`-th of it along each side."""
     if precision == "fast":
         layout = _coarser(layout, LATTICE)
     return mean_of_windows((resize(each, layout.tile) for each in scores), layout)

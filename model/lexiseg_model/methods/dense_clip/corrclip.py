@@ -6,11 +6,9 @@
 | spatial  | the same of the mean tokens of earlier blocks                                                       |
 | semantic | the class token of its region, which sees the picture's class token and that region in every block  |
 
-S are cosines of queries plus keys in DINO's last block. Each branch ends in CLIP's layer norm; their weighted sum is
-projected. Similar regions of a window are merged. Patches outside all regions share a class token and attend to patches
-of more than the mean similarity, which the paper does not state; its authors found it slightly better.
-
-As released, the lowest label of a window is taken for "outside all regions", also where each of its patches has one.
+S are cosines of queries plus keys in DINO's last block. As released, patches outside all regions share a class token
+and attend to patches of more than the mean similarity, and the lowest label of a window counts as "outside all
+regions".
 """
 
 from __future__ import annotations
@@ -52,10 +50,7 @@ OVERLAP = 0.7  # IoU of boxes above which the worse mask goes
 
 
 def merged(cells: Tensor, units: Tensor) -> Tensor:
-    """Merge regions [P] with mean unit vectors, of [P, C], at most `APART` apart, or linked by others.
-
-    The lowest label is no region: 0 in the result.
-    """
+    """Merge regions [P] of mean unit vectors, of [P, C], at most `APART` apart; the lowest label is no region: 0."""
     names: Tensor
     which: Tensor
     names, which = torch.unique(cells, return_inverse=True)
@@ -82,10 +77,7 @@ class CorrClipTower(ImageTower):
         self.multiple = math.lcm(self.visual.patch_size[0], proxy.kind.patch)
 
     def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Unit vectors [N, D, h, w] in the text space of tiles uint8 [N, 3, s, t], one at a time.
-
-        `regions` are integers [N, s, t], 0 for no region; None: there are no regions.
-        """
+        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]; `regions` are integers [N, s, t], 0 for no region."""
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         sides = (padding.left, padding.right, padding.top, padding.bottom)
         dtype = self.visual.conv1.weight.dtype

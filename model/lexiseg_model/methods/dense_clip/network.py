@@ -80,11 +80,9 @@ def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: 
 def proxy_tokens(
     visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float, mean: Tensor | None = None
 ) -> Tensor:
-    """Tokens [N, rows * columns, width] on the proxy's grid, before CLIP's last layer norm.
+    """Tokens [N, rows * columns, width] on the proxy's grid, before CLIP's last layer norm, of maps [N, C, h, w].
 
-    The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
-    square windows and wrong for others. `proxy` maps [N, C, rows, columns] are of the other tower; the rest is as in
-    `proxy_attention`.
+    The released code swaps rows and columns of the values, which is the same for square windows and wrong for others.
     """
     if proxy.ndim != 4 or len(proxy) != len(entering.tokens):
         raise ShapeError(f"expected proxy maps [{len(entering.tokens)}, C, h, w], got {list(proxy.shape)}")
@@ -116,8 +114,7 @@ def mean_similarity(proxy: Tensor) -> Tensor:
 def proxy_attention(proxy: Tensor, beta: float, gamma: float, mean: Tensor | None = None) -> Tensor:
     """Attention [h*w, h*w] float32 of one image's patches, the same for all heads (ProxyCLIP, eq. 6); rows sum to 1.
 
-    softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities of the
-    other tower's map [C, h, w]. `mean` [] is used in place of this image's.
+    softmax(gamma (S - beta mean(S))) where not negative; S are cosines of the other tower's map [C, h, w].
     """
     units = F.normalize(proxy.float().flatten(1), dim=0)
     with torch.autocast(proxy.device.type, enabled=False):  # these numbers are compared with a threshold

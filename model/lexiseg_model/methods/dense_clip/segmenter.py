@@ -84,10 +84,9 @@ def _tag(card: ModelCard, settings: DenseClipSettings) -> str:
 
 
 def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
-    """Give every region its majority label, by swapping logits where another label wins.
+    """Give every region [h', w'], 0: none, its majority label, by swapping logits [K, h, w] where another label wins.
 
-    Of logits [K, h, w], regions [h', w'] (0: no region) and an image of size (H, W): logits [K, H, W], or [K, h', w']
-    where that would be more than `MAX_AT_FULL_SIZE` numbers.
+    The result is at the image's `size`, or at that of the regions where it would exceed `MAX_AT_FULL_SIZE` numbers.
     """
     shape = size if len(logits) * math.prod(size) <= MAX_AT_FULL_SIZE else (regions.shape[0], regions.shape[1])
     logits = F.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]
@@ -136,10 +135,7 @@ class DenseClipSegmenter(PatchTextSegmenter):
 
 
 class PictureSegmenter(DenseClipSegmenter, ABC):
-    """A model that encodes the whole picture with a further network: a tile is a picture in its original size.
-
-    The longer side is limited to the card's. The image pass makes the canvas and its windows.
-    """
+    """A model that encodes the whole picture with a further network: a tile is a picture in its original size."""
 
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
         super().__init__(parts, settings, card, execution)
@@ -169,10 +165,7 @@ def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
 
 
 class CorrClipSegmenter(PictureSegmenter):
-    """CorrCLIP over the masks of another model.
-
-    `regions` [H, W] of the picture are kept; each takes the most frequent label of its pixels.
-    """
+    """CorrCLIP over the masks of another model; each of the kept `regions` [H, W] takes its most frequent label."""
 
     def __init__(
         self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution, masks_of: Segmenter

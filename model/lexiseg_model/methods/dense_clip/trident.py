@@ -1,14 +1,7 @@
 """Trident (Shi et al., ICCV 2025), as released: ProxyCLIP's tokens, averaged over the picture by SAM's attention.
 
-    windows of the canvas -> tokens of CLIP, averaged by DINO's likeness  (`window_tokens`)
-    tokens of all windows -> one map, resized to SAM's grid               (`spliced`)
-    its cells, averaged by SAM's attention (`affinity`) -> CLIP's layer norm and projection
-
 Two things are not in the paper. DINO's mean similarity is that of all windows. And SAM's attention is that of its last
 block, where a head keeps the pairs with values that are more alike than a bound, which is a number of the row.
-
-`prompted` is the refinement: each connected region of the answer prompts SAM with its most probable pixel, its box and
-its class's probabilities. Masks with a high expected IoU replace the regions.
 """
 
 from __future__ import annotations
@@ -123,8 +116,8 @@ class Sam(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """SAM's masks, logits [R, *sizes[1]], and expected IoU [R] of regions of one class, by its embedding [C, g, g].
 
-        The class has probabilities `share` [h, w]; up to `least` a pixel prompts nothing. `sizes` are of the picture,
-        and of it as SAM's encoder got it.
+        Up to a probability `share` [h, w] of `least` a pixel prompts nothing; `sizes`: the picture's, and the encoder's
+        input.
         """
         whole, input_size = sizes
         cells, low = (share.shape[0], share.shape[1]), 4 * embedding.shape[1]
@@ -211,8 +204,8 @@ def spliced(maps: Tensor, layout: Layout, patch: int) -> Tensor:
 def affinity(weights: Tensor, values: Tensor, factor: float, low_bound: float | None) -> Tensor:
     """Attention [P, P] from that of SAM's heads [heads, P, P] and their values [heads, P, d]; rows sum to 1.
 
-    A head drops pairs that are not more alike than `factor` times the mean cosine of a row over all heads; `low_bound`
-    is in place of a negative bound (None: it stays).
+    A head drops pairs not more alike than `factor` times the mean cosine of a row; `low_bound` replaces negative
+    bounds.
     """
     with torch.autocast(weights.device.type, enabled=False):  # these numbers are compared with a bound
         units = F.normalize(values.float(), dim=2)
@@ -253,10 +246,7 @@ class Answer(NamedTuple):
 
 
 def prompted(sam: Sam, embedding: Tensor, input_size: Size, answer: Answer, least: float) -> Answer:
-    """Refine an answer at the picture's size by SAM's masks of its regions; probabilities need not sum to 1.
-
-    `input_size` is that of the picture as SAM's encoder got it; pixels below the probability `least` are in no region.
-    """
+    """Refine an answer at the picture's size by SAM's masks of its regions; `input_size` is the encoder's."""
     shares, winner = answer
     size: Grid = (shares.shape[1], shares.shape[2])
     half = windowed.resize(shares, (max(1, size[0] // 2), max(1, size[1] // 2)))

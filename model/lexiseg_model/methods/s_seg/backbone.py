@@ -51,17 +51,10 @@ def _padded(maps: Tensor, window: tuple[int, int]) -> Tensor:
 
 
 class Pyramid(nn.Module):
-    """Maps res2 to res5 of a backbone, with a layer norm each for networks with channels last, such as Swin.
-
-    Input: images [B, 3, H, W] with the backbone's statistics, ImageNet's unless its card differs. Output: maps
-    [B, C_i, h_i, w_i], finest first; `channels` are the C_i.
-    """
+    """Maps res2 to res5 [B, C_i, h_i, w_i] of a backbone, finest first, of images [B, 3, H, W] by its statistics."""
 
     def __init__(self, name: str, drop_path: float | None = None, weights: Path | None = None) -> None:
-        """Build timm's network of a name, with weights of a file in timm's format or random ones.
-
-        `drop_path` is stochastic depth in training; None for networks without it.
-        """
+        """Build timm's network of a name, with weights of a file in timm's format or random ones."""
         super().__init__()
         self.body = _body(name, drop_path, weights)
         for block in self.body.modules():

@@ -17,11 +17,7 @@ GROUPS = 32  # of every group norm
 
 
 def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """Sinusoidal position embedding [channels, height, width]: rows in the first half of the channels, then columns.
-
-    Rows and columns count from 1 and are scaled to 2 pi; even channels are sines, odd ones cosines of the same wave.
-    `channels` is a multiple of 4; dtype and device are those of `like`.
-    """
+    """Sinusoidal positions [channels, height, width], rows first; they count from 1 and are scaled to 2 pi (DETR)."""
     half = channels // 2
     waves = TEMPERATURE ** (2 * torch.div(torch.arange(half, device=like.device), 2, rounding_mode="floor") / half)
 
@@ -50,11 +46,7 @@ class NormedConvolution(nn.Conv2d):
 
 
 class PixelDecoder(nn.Module):
-    """Feature pyramid: merges res2 to res5 from the coarsest to the finest level.
-
-    Each step upsamples the merged map by the nearest cell, adds the level after a 1 x 1 convolution, and applies a
-    3 x 3 convolution and ReLU.
-    """
+    """Feature pyramid: merges res2 to res5 from the coarsest to the finest level."""
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
         """Build for levels with these `channels`, finest first; `width` of the output is a multiple of 32."""
@@ -98,10 +90,8 @@ class DecoderLayer(nn.Module):
                 nn.init.xavier_uniform_(weight)  # as DETR
 
     def forward(self, queries: Tensor, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Apply the layer to queries [B, N, width], of learned `places`, over the cells [B, P, width] of a map.
-
-        Places and `cell_places` [P, width] are added to queries and keys but not to values.
-        """
+        """Queries [B, N, width] at `places` over cells [B, P, width] at `cell_places`, which are not added to
+        values."""
         placed = queries + places
         from_queries = self.self_attn(placed, placed, queries, need_weights=False)[0]
         queries = self.norm1(queries + self.dropout(from_queries))
@@ -168,11 +158,8 @@ class Predictor(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Pixel decoder and transformer over the levels res2 to res5 of any backbone.
-
-    Weights have the names of MaskFormer's checkpoints below `sem_seg_head.`: `pixel_decoder.{adapter_i, layer_i,
-    mask_features}` and `predictor.{query_embed, input_proj, transformer.decoder, mask_embed}`.
-    """
+    """Pixel decoder and transformer over the levels res2 to res5; weights have MaskFormer's names below
+    `sem_seg_head.`."""
 
     def __init__(
         self, channels: Sequence[int], *, n_queries: int, depth: int, dropout: float, width: int = 256
@@ -184,10 +171,7 @@ class MaskHead(nn.Module):
         self.predictor = Predictor(channels[-1], width=width, n_queries=n_queries, depth=depth, dropout=dropout)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Queries [depth, B, N, width] of every layer and mask features [B, width, h, w].
-
-        Of levels [B, C_i, h_i, w_i], finest first.
-        """
+        """Queries [depth, B, N, width] of every layer and mask features [B, width, h, w], of levels finest first."""
         return self.predictor(features[-1]), self.pixel_decoder(features)
 
     def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:

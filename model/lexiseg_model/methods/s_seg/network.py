@@ -1,7 +1,6 @@
 """S-Seg network: masks of an image, and embeddings of masks, images and texts in a common space.
 
-Names of weights: `sem_seg_head.` (MaskFormer's names), `backbone.body.` (timm's), `backbone.norms.`, `text.`
-(open_clip's), `image_projector.`, `text_projector.` and `contrast.log_scale`. Sizes follow from the weights.
+Names of weights: `sem_seg_head.` (MaskFormer's), `backbone.body.` (timm's), `text.` (open_clip's) and our own.
 """
 
 from __future__ import annotations
@@ -111,10 +110,7 @@ class SSegNetwork(nn.Module):
         return Masks(self.sem_seg_head.masks(queries[layers], mask_features), queries[layers])
 
     def embed_masks(self, queries: Tensor) -> Tensor:
-        """Unit vectors [..., D] of queries [..., 256] in the text space; for networks in evaluation mode.
-
-        The projector is trained on pooled images and applied to single masks unchanged, as in GroupViT.
-        """
+        """Unit vectors [..., D] of queries [..., 256] by the projector of pooled images, as in GroupViT."""
         return F.normalize(self.image_projector(queries), dim=-1)
 
     def embed_images(self, queries: Tensor) -> Tensor:
@@ -160,10 +156,8 @@ class ImagePass(nn.Module):
 
 
 def read_trained(path: Path, backbone: str | None = None) -> tuple[dict[str, Tensor], SSegSettings]:
-    """Weights of a training checkpoint, bare or under `model`, and the settings that their sizes give.
-
-    `backbone` is timm's name, which the weights do not show; None for the published Swin-S.
-    """
+    """Weights of a training checkpoint and the settings of their sizes; the `backbone` they do not show, None:
+    Swin-S."""
     saved = read_tensors(path)
     named_in = names_in_network(saved)
     state = {name: saved[outer] for outer, name in named_in.items() if not name.startswith(CLASS_HEAD)}

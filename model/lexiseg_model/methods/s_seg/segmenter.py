@@ -1,11 +1,8 @@
 """`s-seg` as a Segmenter: masks of the whole image, their classes, and the background rule.
 
-Features of an image (`Features.tensors`): of each window mask logits `masks` [B, N, h, w] at stride 4, `queries`
-[B, N, 256], and unit vectors in the text space of masks (`embeddings` [B, N, D]) and of the window (`image` [B, D]);
-`guide` uint8 [3, H, W], the canvas.
-
-Class maps of sliding windows are averaged. Masks of different windows are not merged, so images with several windows
-have no proposals.
+Features, of each window: mask logits `masks` [B, N, h, w] at stride 4, `queries` [B, N, 256], unit vectors of masks
+(`embeddings` [B, N, D]) and of the window (`image` [B, D]); `guide` uint8 [3, H, W]. Masks of different windows are not
+merged, so images with several have no proposals.
 """
 
 from __future__ import annotations
@@ -49,10 +46,9 @@ def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
 
 
 def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:
-    """Scores [K, h, w] of classes: sum over masks, logits [N, h, w], of mask times class probability [N, K].
+    """Scores [K, h, w]: sum over masks, logits [N, h, w], of mask times class probability [N, K] (MaskFormer, 3.4).
 
-    As in MaskFormer, section 3.4; the sum exceeds 1 where masks overlap. `mean` divides it by the sum of the mask
-    probabilities, so that the scores of every pixel sum to 1; the best class is the same.
+    The sum exceeds 1 where masks overlap; `mean` divides it by the sum of the mask probabilities.
     """
     inside = logits.sigmoid()
     summed = torch.einsum("nk,nhw->khw", shares, inside)
@@ -60,10 +56,7 @@ def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Te
 
 
 def background_level(scores: Tensor, threshold: float) -> Tensor:
-    """Score [] below which a pixel is background, as in GroupViT: the threshold, or the image's best score if lower.
-
-    The second case keeps an image of uncertain classes from becoming all background.
-    """
+    """Score [] of the background as in GroupViT: the threshold, or the image's best score if lower."""
     return scores.max().clamp(max=threshold) if scores.numel() else scores.new_tensor(threshold)
 
 
@@ -109,10 +102,7 @@ class SSegSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def pixel_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Class scores [K, h, w], averaged over windows.
-
-        Exact: masks are first enlarged to the canvas, as in MaskFormer. Fast: at stride 4.
-        """
+        """Class scores [K, h, w], averaged over windows; exact: of masks enlarged to the canvas, fast: at stride 4."""
         layout = windowed.layout_of(features)
         exact = self._execution.precision == "exact"
 
@@ -162,10 +152,8 @@ class SSegSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """Embeddings [N, D]: means of the embeddings of the model's masks, weighted by their IoU with the given masks.
-
-        Masks are cut at logit 0. One that overlaps none of the model's gets zeros, equally similar to every class.
-        """
+        """Embeddings [N, D]: means of those of the model's masks by IoU with the given ones; zeros without any
+        overlap."""
         masks_of_model = self._own_masks(features)
         resized = F.interpolate(masks.float()[:, None], size=masks_of_model.shape[1:], mode="bilinear")[:, 0]
         shared = overlaps(resized, masks_of_model)

@@ -1,8 +1,5 @@
-"""Settings of an S-Seg model: its networks and its inference.
-
-The authors released no code. Where the paper is silent, the default is that of the code it builds on (MaskFormer,
-GroupViT), and the description of the field says so.
-"""
+"""Settings of an S-Seg model. The authors released no code: where the paper is silent, defaults are MaskFormer's or
+GroupViT's."""
 
 from __future__ import annotations
 

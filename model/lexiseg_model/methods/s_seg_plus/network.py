@@ -1,8 +1,4 @@
-"""A plain vision transformer under UperNet (Xiao et al., ECCV 2018), as MAE is fine-tuned for segmentation.
-
-Four of its blocks give maps of one size. They are brought to strides 4, 8, 16 and 32 of a patch of 16, the coarsest is
-seen at four scales, and all are merged from the coarsest to the finest.
-"""
+"""A plain vision transformer under UperNet (Xiao et al., ECCV 2018), as MAE is fine-tuned for segmentation."""
 
 from __future__ import annotations
 

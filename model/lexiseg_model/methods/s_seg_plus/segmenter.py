@@ -1,7 +1,7 @@
 """`s-seg-plus` as a Segmenter for the classes that the student was trained on, by name.
 
-Features of an image: `logits` [K, h, w] of all trained classes at stride 4, and `guide` uint8 [3, H, W], the canvas.
-The row of a text is the one-hot vector of its class; that of any other text is zero, and its class is found nowhere.
+Features: `logits` [K, h, w] of all trained classes at stride 4, and `guide` uint8 [3, H, W], the canvas. A text's row
+is the one-hot vector of its class; any other text has zeros, and its class is found nowhere.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Classes by example in SAM 3: exemplar boxes in the queried image itself.
 
-    region -> row (box and image fingerprint) -> vector (all boxes of a class) -> decoder pass of that class
-
-SAM 3 compares exemplars within one image only, so a row holds no features: just a box and which image it is in.
+SAM 3 compares exemplars within one image only, so a row holds just a box and a fingerprint of its image.
 """
 
 from __future__ import annotations

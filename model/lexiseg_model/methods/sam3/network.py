@@ -47,11 +47,8 @@ def classes_of(model_type: str | None) -> tuple[Any, Any]:
 
 
 class Detections(NamedTuple):
-    """Decoder outputs for B texts and Q instance queries.
-
-    `score` [B, Q] probabilities, multiplied by presence; `masks` [B, Q, h, w] logits; `presence` [B] probability of the
-    text in the image; `semantic` [B, h, w] logits.
-    """
+    """Of B texts and Q queries: `score` [B, Q], `masks` [B, Q, h, w], `presence` [B], `semantic` [B, h, w]; masks are
+    logits."""
 
     score: Tensor
     masks: Tensor
@@ -100,10 +97,7 @@ class Sam3Network:
     def detect(
         self, levels: list[Tensor], words: Tensor, valid: Tensor, exemplars: Exemplars | None = None
     ) -> Detections:
-        """Decoder pass of B texts, `words` [B, L, C] with `valid` [B, L], in an image of maps `levels`.
-
-        B is 1 with exemplar boxes in this image.
-        """
+        """Decoder pass of B texts, `words` [B, L, C] with `valid` [B, L], in an image; B is 1 with exemplar boxes."""
         from transformers.modeling_outputs import BaseModelOutputWithPooling
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 

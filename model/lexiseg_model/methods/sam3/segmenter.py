@@ -1,11 +1,8 @@
-"""Segmenter of `sam3`: one image pass for all texts, then a decoder pass per text.
+"""Segmenter of `sam3`: one image pass for all texts, then a decoder pass per text; prompts go to the tracker.
 
 SAM 3 scores each text by itself; here they compete for pixels. The probability of a class at a pixel is the larger of
-presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the
-logits of these probabilities, with the background at the threshold, so a single class keeps its probability. A class
-by example is one more text with boxes; with words as well, its boxes are asked together with each.
-
-Clicks, boxes and masks go to the tracker, which has its own maps from the same image pass.
+presence times the semantic map, and score times mask of each instance; classes are compared by a softmax over logits,
+with the background at the threshold, so a single class keeps its probability.
 """
 
 from __future__ import annotations
@@ -100,10 +97,8 @@ class Sam3Segmenter(WithTexts, SquareSegmenter):
         return logit_of_threshold(logits, self.settings.probability if threshold is None else threshold)
 
     def _detect(self, features: Features, bank: TextBank) -> Iterator[Detections]:
-        """Detections of each vector of the bank, in order. Texts of a class with boxes are asked together with these.
-
-        Vectors of boxes themselves then repeat the first text of their class.
-        """
+        """Detections of each vector of the bank, in order; texts of a class with boxes are asked together with
+        these."""
         device = self._execution.device
         levels = [features.tensors[name].to(device).float() for name in LEVELS]
         is_text = (bank.vectors[:, -1] > 0).tolist()

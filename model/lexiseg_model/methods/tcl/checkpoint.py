@@ -1,8 +1,8 @@
 """Conversion between the authors' `tcl.pth` and our flat state dict, in both directions.
 
-The authors' file is `{"model": ...}` with 37 learned tensors over OpenAI's CLIP. Checkpoints of their training also
-contain the frozen towers, under other names, and two temperatures of the losses (340 tensors in all). Ours has `clip.*`
-(open_clip's names), `grounder.*`, `sim2mask.*`, and `losses.*` if the file has temperatures.
+The authors' file is `{"model": ...}` with 37 learned tensors over OpenAI's CLIP; checkpoints of their training hold the
+frozen towers and two temperatures as well. Ours has `clip.*`, `grounder.*`, `sim2mask.*`, and `losses.*` if there are
+temperatures.
 """
 
 from __future__ import annotations
@@ -33,10 +33,8 @@ Prefixes = list[tuple[str, str]]
 
 @cache
 def prefixes_of(architecture: str) -> Prefixes:
-    """Prefixes of names, the authors' and ours, for a CLIP; the first matching one applies.
-
-    The learned copy of CLIP's last block has that block's number.
-    """
+    """Prefixes of names, the authors' and ours; the first match applies. The learned block has the last one's
+    number."""
     config = configuration(architecture)
     vision, text = config["vision_cfg"], config["text_cfg"]
     if vision.get("patch_size") != PATCH or "timm_model_name" in vision or "hf_model_name" in text:
@@ -79,10 +77,7 @@ class Restored(NamedTuple):
 
 
 def from_official(official: State, clip: State | None, architecture: str = ARCHITECTURE) -> State:
-    """Convert the authors' state dict and CLIP's towers, in open_clip's names, to our flat state in float32.
-
-    `clip` is None if `official` contains them. `restore` checks that all is there and has its shape.
-    """
+    """The authors' state dict and CLIP's towers as our flat state, float32; `clip` is None if `official` has them."""
     state = {name: value.float() for name, value in _renamed(official, prefixes_of(architecture)).items()}
     if any(name.startswith(CLIP) for name in state):
         state[_CLIP_SCALE] = torch.tensor(_OPENAI_SCALE)

@@ -1,9 +1,7 @@
 """TCL network: a frozen CLIP image tower, the grounder on its second-last block, and soft masks for any texts.
 
-The grounder makes one embedding per 4 x 4 pixels: a copy of CLIP's last block, a decoder of gated convolutions that
-upsamples twice, and CLIP's projection for every pixel. The gates start at zero, so untrained it equals CLIP, upsampled.
-Its masks are refined by PAMR, then averaged with CLIP's own masks, which cover more classes (TCL's knowledge
-preservation).
+The grounder, a copy of CLIP's last block and gated convolutions that upsample twice, gives one embedding per 4 x 4
+pixels. Its masks, refined by PAMR, are averaged with CLIP's own (knowledge preservation).
 """
 
 from __future__ import annotations
@@ -39,10 +37,8 @@ PATCH = 16
 
 
 def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
-    """Apply a transformer block to tokens [B, L, width], of which every one attends only to itself.
-
-    The result of attention is the projected value; unlike in MaskCLIP, residual paths and MLP stay.
-    """
+    """A transformer block for tokens [B, L, width] that attend only to themselves; unlike in MaskCLIP, MLP and
+    residuals stay."""
     values = vision.heads_of(block.attn, block.ln_1(tokens), "value").transpose(1, 2).flatten(2)
     tokens = tokens + block.ls_1(block.attn.out_proj(values))
     mixed: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
@@ -106,10 +102,7 @@ class Grounder(nn.Module):
         self.requires_grad_(True)  # also if the tower is frozen
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Embedding [B, D, 4h, 4w] of every 4 x 4 pixels, for patches of 16; not normalised.
-
-        Of tokens [B, 1 + h * w, width] before CLIP's last block, class token first.
-        """
+        """Embedding [B, D, 4h, 4w], not normalised, of tokens [B, 1 + h * w, width] before CLIP's last block."""
         maps = patch_map(value_only(self.block, tokens)[:, 1:], grid)
         for stage in self.stages:
             maps = stage(maps)
@@ -191,10 +184,8 @@ class TclSettings(StrictModel):
 
 
 class TclNetwork(nn.Module):
-    """Image side of TCL. Images are [B, 3, H, W], normalised with ImageNet's statistics, sides multiples of the patch.
-
-    It may run under autocast; masks are always float32.
-    """
+    """Image side of TCL, for images [B, 3, H, W] by ImageNet's statistics; may run under autocast, masks are
+    float32."""
 
     def __init__(self, visual: VisionTransformer) -> None:
         super().__init__()

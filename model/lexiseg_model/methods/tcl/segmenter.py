@@ -1,7 +1,7 @@
 """`tcl` as a Segmenter: sliding windows, TCL's masks for any texts, its refinement and background threshold.
 
-Features of an image (`Features.tensors`): `grounder` [N, D, h/4, w/4] and `clip_embedding` [N, D, h/16, w/16] of each
-window, padded and not normalised, and `guide` uint8 [3, H, W], the canvas.
+Features: `grounder` [N, D, h/4, w/4] and `clip_embedding` [N, D, h/16, w/16] of each window, padded and not normalised,
+and `guide` uint8 [3, H, W], the canvas.
 """
 
 from __future__ import annotations

@@ -31,14 +31,8 @@ ABSENT = -1e4  # logit of what is not there
 
 
 class Scores(nn.Module):
-    """Scores of classes and of the background for an image's cells, as `class_scores` and the card's background rule.
-
-    Args:
-        tiny: the network.
-        settings: of the model.
-        background: vectors [B, D] and shifts [B, D + 121] of the background words.
-        rule: of the card.
-    """
+    """Scores of classes and of the background for an image's cells, as `class_scores` and the card's background
+    rule."""
 
     background: Tensor
     background_shifts: Tensor
@@ -183,10 +177,8 @@ class Presence(nn.Module):
 
 
 class SegmentScores(nn.Module):
-    """`whole` [K + 1] of `Scores`; of N segments class `owner` [N], mean probability [N] and share of the image [N].
-
-    Returns scores [N] by the card's rule; float64, as the last two inputs.
-    """
+    """Scores [N] of segments by the card's rule, of `whole` [K + 1] of `Scores`, class, mean probability and share
+    [N]."""
 
     rule: Tensor
 

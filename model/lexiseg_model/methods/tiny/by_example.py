@@ -1,8 +1,7 @@
 """Classes by example: vectors from the mean embeddings of example regions, to compete with text vectors.
 
-The mean of the whole image is subtracted from each, and the most similar training words are added. A mean says too
-little of a varied region: so that a negative example removes its own region, and little else, cells like groups of its
-cells are excluded.
+The mean of the whole image is subtracted from each, and the most similar training words are added. So that a negative
+example removes its own region, and little else, cells like groups of its cells are excluded.
 """
 
 from __future__ import annotations
@@ -46,9 +45,8 @@ def region_rows(
 ) -> NDArray[np.float16]:
     """Rows [R, VECTORS * D] of regions in an image of `size` (H, W): mean embedding of [D, h, w], then groups of cells.
 
-    The mean is that of unit embeddings, without `apart` times the direction of the image's mean, its length unchanged.
-    Of the prompt head's `masks`, by index of the region, the best one counts inside the region's box, or where it is
-    similar to its points. Without one all cells of the region count.
+    The mean is without `apart` times the direction of the image's. Of the prompt head's `masks`, by index of the
+    region, the best one counts; without one all cells of the region.
     """
     cells = []
     for index, region in enumerate(regions):
@@ -64,10 +62,7 @@ def region_rows(
 
 
 def cell_groups(cells: Tensor) -> Tensor:
-    """Means [GROUPS, D] of groups of unit embeddings [n, D]; rows of zeros where there are fewer groups.
-
-    Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach.
-    """
+    """Means [GROUPS, D] of groups of unit embeddings [n, D], divided by the cosine that COVERED of the cells reach."""
     last = len(cells) - 1
     n = min(max(len(cells) // GROUP_CELLS, 1), GROUPS)
     number = torch.arange(n, device=cells.device)
@@ -80,10 +75,8 @@ def cell_groups(cells: Tensor) -> Tensor:
 
 
 def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Tensor) -> ExampleVectors:
-    """A vector for each example: a mixture of its own direction, the examples' mean and similar training words [W, D].
-
-    Raises OptionError for rows of another length than VECTORS * D.
-    """
+    """A vector for each example: a mixture of its own direction, the examples' mean and similar training words [W,
+    D]."""
     vectors, mean = mix_words(_unit(positive, words), rule, words)
     negatives = _unit(negative, words) if len(negative) else None
     if negatives is not None:
@@ -98,10 +91,7 @@ def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Te
 
 
 def mix_words(examples: Tensor, rule: ExampleRule, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors [V, D] of unit example rows [V, D], mixed with the most similar training words, and their mean [1, D].
-
-    Pixels were trained to be similar to words, not to other pixels: the nearest words show what matters in an example.
-    """
+    """Vectors [V, D] of unit example rows [V, D], mixed with the most similar training words, and their mean [1, D]."""
     mean = F.normalize(examples.mean(0, keepdim=True), dim=1)
     vectors = F.normalize(mean + rule.own * (examples - mean), dim=1)
     if not len(words):

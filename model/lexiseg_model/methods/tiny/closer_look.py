@@ -1,8 +1,7 @@
 """Encode an enlarged crop around a small box prompt, for a sharper mask.
 
-At the network's input size a small object covers a few cells, and its mask is equally coarse. So a crop twice as wide
-and high as the box is enlarged and encoded, and its masks are mapped back to the cells of the whole image. The latest
-crops are cached with the features: correcting a box by points encodes nothing again.
+A crop twice as wide and high as the box is enlarged and encoded, and its masks are mapped back. The latest crops are
+cached with the features: correcting a box by points encodes nothing again.
 """
 
 from __future__ import annotations
@@ -87,9 +86,8 @@ def look_at(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Choose the crop around a box [4] of the image, in tensor operations, so that an exported graph can do the same.
 
-    `size`, `tile` and `picture` [2] are (height, width) of the image, the network's input for it, and the kept picture.
-    Of the crop: top, left, bottom and right [4] in the kept picture; (height, width) [2] of the network's input, of
-    which the sides are of a `multiple`; and whether [] it enlarges enough.
+    Sizes [2] are (height, width). Of the crop: top, left, bottom and right [4] in the kept picture; the shape [2] of
+    the network's input, of a `multiple`; and whether [] it enlarges enough.
     """
     ends = box.view(2, 2).flip(1) * tile / size  # [2, 2] (y, x) in pixels of the tile
     sides = rule.around * (ends[1] - ends[0]).clamp_min(1.0)
@@ -116,10 +114,8 @@ def to_crop(prompt: Prompt, whole: Features, crop: Crop) -> Prompt:
 
 
 def in_crop(places: Tensor, span: Tensor, size: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Places [N, 2] (x, y) of an image of `size` [2] in pixels of a crop, and whether each lies in it [N].
-
-    `span` [4]: top, left, bottom and right of the crop in the kept picture, of size `picture` [2].
-    """
+    """Places [N, 2] (x, y) of an image of `size` [2] in pixels of a crop, its `span` [4], and whether each lies in it
+    [N]."""
     moved = places * (picture / size).flip(0) - span[:2].flip(0)
     return moved, ((moved >= 0) & (moved <= (span[2:] - span[:2]).flip(0))).all(1)
 
@@ -135,10 +131,7 @@ def to_image_cells(masks: Tensor, crop: Crop, whole: Features) -> Tensor:
 
 
 def shares(cells: Tensor, parts: int, first: float | Tensor, end: float | Tensor) -> Tensor:
-    """Weights [n, parts]: the share of each of these cells [n] that each of `parts` equal parts of a span covers.
-
-    The span is from `first` to `end`, in cells, in float64.
-    """
+    """Weights [n, parts] float64: the share of each cell [n] that equal parts of a span, `first` to `end`, cover."""
     bounds = first + (end - first) * torch.arange(parts + 1, dtype=torch.float64) / parts
     cell = cells[:, None].double()
     covered = (torch.minimum(bounds[1:], cell + 1) - torch.maximum(bounds[:-1], cell)).clamp_min(0)

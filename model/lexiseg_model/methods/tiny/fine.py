@@ -1,8 +1,4 @@
-"""What `tiny` is taught by in detail: its maps at twice the resolution, from four tiles, and colours and gradients.
-
-A head in detail finds thin and small things, and what differs by colour or texture, which the trunk keeps little of;
-an image then takes five passes in place of one.
-"""
+"""What `tiny` is taught by in detail: its maps at twice the resolution, from four tiles, and colours and gradients."""
 
 from __future__ import annotations
 

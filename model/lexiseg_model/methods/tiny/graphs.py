@@ -1,7 +1,4 @@
-"""ONNX graphs of `tiny`: export modules of the image pass and the prompt head, and a head that runs the graphs.
-
-Each prompt is its own run, so its masks do not depend on other prompts, bit for bit. Runs are spread over the cores.
-"""
+"""ONNX graphs of `tiny`: export modules of the image pass and the prompt head, and a head that runs the graphs."""
 
 from __future__ import annotations
 

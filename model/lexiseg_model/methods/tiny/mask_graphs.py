@@ -45,10 +45,9 @@ class Palette(nn.Module):
 
 
 class ChooseMask(nn.Module):
-    """Masks [M, h, w] and quality [M] of a prompt, logits both; the prompt as tensors; and a palette.
+    """Of logits of masks [M, h, w] and quality [M], and a prompt: the best mask's logits, and quality in 0..1.
 
-    Returns logits [h, w] of the best mask and its quality [1] in 0..1. A mask is smoothed along edges unless
-    positive points lie outside its box.
+    A mask is smoothed along edges unless positive points lie outside its box.
     """
 
     def forward(
@@ -72,10 +71,7 @@ class ChooseMask(nn.Module):
 
 
 class FinishMask(nn.Module):
-    """The mask of a prompt, logits [h, w], clipped to its box and without crumbs, unless points lie outside the box.
-
-    `quality` [1] in 0..1; the prompt as tensors; 1 in `is_near` [] if the mask is of a crop.
-    """
+    """The mask of a prompt clipped to its box and without crumbs; 1 in `is_near` [] if the mask is of a crop."""
 
     def __init__(self, settings: TinySettings) -> None:
         super().__init__()
@@ -98,11 +94,7 @@ class FinishMask(nn.Module):
 
 
 class LookAt(nn.Module):
-    """Whether and where a small box is looked at closer: `closer_look.look_at` and `in_crop` of box and points.
-
-    Returns the span [4] of the crop and the shape [2] of its input; 1 [] if there is to be one; the box [4] and the
-    points [K, 2] in pixels of the crop, and 1 [K] for points inside it.
-    """
+    """Whether and where a small box is looked at closer: `closer_look.look_at` and `in_crop` of box and points."""
 
     def __init__(self, settings: TinySettings, multiple: int) -> None:
         super().__init__()
@@ -118,11 +110,8 @@ class LookAt(nn.Module):
 
 
 class RemovedObject(nn.Module):
-    """`point_rules.removed_object` [h, w] of a mask, and what is left of the mask [h, w].
-
-    A negative `point` [1, 2] and `positives` [P, 2] in pixels of an image of `size` [2]; `shown` is what a click on the
-    point cuts out.
-    """
+    """`removed_object` [h, w] of a mask, and what is left of it; `shown` is what a click on the negative point cuts
+    out."""
 
     def forward(
         self, mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor, size: Tensor
@@ -133,11 +122,7 @@ class RemovedObject(nn.Module):
 
 
 class Widen(nn.Module):
-    """Logits [a, b] of a crop -> the whole image's, as `closer_look.to_image_cells`.
-
-    `span` [4]: top, left, bottom and right of the crop in cells of the image, which have indices `rows` [h] and
-    `columns` [w].
-    """
+    """Logits [a, b] of a crop with a `span` [4] in cells -> the whole image's, as `closer_look.to_image_cells`."""
 
     def forward(self, mask: Tensor, span: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor]:
         top, left, bottom, right = span.double().unbind()

@@ -1,8 +1,5 @@
-"""Smooth masks of the prompt head along the image's edges, and limit them to their box.
-
-Box: the head was trained with boxes that are off by a few percent. For an exact box, logits inside are raised and cells
-outside are cut off. docs/quality.md has the gain of each rule.
-"""
+"""Smooth masks of the prompt head along the image's edges, and limit them to exact boxes (docs/quality.md: the
+gain)."""
 
 from __future__ import annotations
 
@@ -29,7 +26,6 @@ def clip_to_box(masks: Tensor, quality: Tensor, box: Tensor, rule: BoxRule) -> T
     """Cut masks, logits [M, h, w], at their box [4] in pixels of the network's input, and raise their logits inside.
 
     A cell raises the expected IoU, `quality` [M], if its probability exceeds IoU / (1 + IoU), a logit of ln(IoU).
-    So masks of lower expected quality get more cells.
     """
     low, high = box[:2], box[2:]
     slack = rule.slack * (high - low)

@@ -1,10 +1,7 @@
 """The image tower of `tiny`: a pretrained trunk, and a decoder with one unit embedding per 4 x 4 pixels.
 
-The decoder is separable: a filter per channel, then a product over channels. It sees the trunk's pyramid, the maps
-that ImageNet's classifier reads, and their mean over the image. In wider weights the map at stride 16 and what presence
-is read from also reach the embeddings past the decoder, whose width would lose much of them. The network also outputs
-one vector for the whole image, whose cosine with a text predicts whether the class is present. Shapes say D for the
-embedding's width.
+In wider weights the map at stride 16 and what presence is read from also reach the embeddings past the decoder. One
+vector for the whole image predicts by its cosine with a text whether a class is present. D is the embedding's width.
 """
 
 from __future__ import annotations
@@ -100,11 +97,8 @@ class Shortcut(nn.Module):
 
 
 class Taught(nn.Module):
-    """What tuning on a user's pictures adds: a decoder for the taught classes alone, and these.
-
-    Args:
-        n_classes: K; `directions` [K, F] and `text` [K] are as in a head.
-    """
+    """What tuning on a user's pictures adds: a decoder for the K taught classes, their directions and factors of
+    text."""
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
@@ -147,11 +141,8 @@ class OwnWords(nn.Module):
 
 
 class TinyNetwork(nn.Module):
-    """Image tower, text projection and the scalars that turn cosines into logits.
-
-    Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32. `own_words`: how many words, and
-    how many directions, training learned with the texts; `n_parts` directions [D + 121] divide wholes.
-    """
+    """Image tower for pixels as `trunk.normalised`, sides multiples of 32; text projection; scalars from cosines to
+    logits."""
 
     def __init__(
         self,

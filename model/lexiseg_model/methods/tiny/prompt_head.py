@@ -1,8 +1,7 @@
 """The promptable mask head of `tiny`: masks for points and boxes from cached image features.
 
-Once per image a small U-net turns embeddings and colours into maps that all prompts share. A prompt then costs a few
-convolutions at strides 16 and 8, and one product with the finest shared map. The mask that a point corrects is an input
-like the point, as in SAM (Kirillov et al., arXiv 2304.02643, section 3). A learned gate says where that mask stays.
+A small U-net makes maps that all prompts share; a prompt costs a few convolutions at strides 16 and 8. The mask that a
+point corrects is an input like the point, as in SAM, and a learned gate says where it stays.
 """
 
 from __future__ import annotations
@@ -181,11 +180,7 @@ class MaskOutput(nn.Module):
 
 
 class PromptHead(nn.Module):
-    """The promptable head: `shared` once per image, then `click_masks` and `prompt_mask` for its prompts.
-
-    Args:
-        embedding: width D of the embeddings that it reads.
-    """
+    """The promptable head: `shared` once per image, then `click_masks` and `prompt_mask` for its prompts."""
 
     def __init__(self, embedding: int = EMBEDDING) -> None:
         super().__init__()

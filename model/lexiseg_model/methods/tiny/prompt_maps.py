@@ -1,7 +1,4 @@
-"""Encode prompts as input maps of the head: distances, box coordinates, and similarity to the marked cells.
-
-The encoding has no learned parameters and one cell per MAP_STRIDE pixels of the network's input.
-"""
+"""Encode prompts as input maps of the head: distances, box coordinates, and similarity to the marked cells."""
 
 from __future__ import annotations
 
@@ -30,8 +27,8 @@ POINT_CHANNELS = [*range(len(NEAR)), _FLAG, *range(_SIMILARITY, _SIMILARITY + HE
 class Prompts(NamedTuple):
     """N prompts for each of B images, in pixels of the network's input.
 
-    `points` [B, N, K, 2] are (x, y); `signs` [B, N, K] are 1 on the object, -1 off it, 0 padding. `boxes` [B, N, 4] are
-    (x0, y0, x1, y1), valid where `has_box` [B, N] is 1.
+    Points [B, N, K, 2] are (x, y), `signs` [B, N, K] 1 on the object, -1 off it, 0 padding; boxes [B, N, 4] x0, y0, x1,
+    y1.
     """
 
     points: Tensor
@@ -55,8 +52,7 @@ def correction_maps(masks: Tensor) -> Tensor:
 def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor, correction: Tensor | None = None) -> Tensor:
     """Encode N prompts for each of B images as maps [B, N, CHANNELS, h, w] in -2..2.
 
-    In each cell `grouping` [B, HEADS * D, h, w] holds unit vectors of D, and `pixels` [B, E, h, w] one. `correction` is
-    the `correction_maps` of the masks that the prompts correct; None: they correct none.
+    In each cell `grouping` [B, HEADS * D, h, w] holds unit vectors of D, and `pixels` [B, E, h, w] one.
     """
     x, y = _centres(grouping)  # [w], [h]
     near = _traces(prompts, 1.0, NEAR, x, y)

@@ -39,10 +39,8 @@ Scale = tuple[float, float]  # (x, y): pixels of the network's input per pixel o
 def predict_masks(
     head: MaskPredictor, shared: SharedMaps, prompts: Sequence[Prompt], scale: Scale
 ) -> list[PromptMasks]:
-    """Predict masks of prompts in one image, logits at stride 4: four for a single positive point, else one.
-
-    The mask of the highest quality is the first.
-    """
+    """Predict masks of prompts in one image, logits at stride 4, the best first: four for a single positive point, else
+    one."""
     answers: dict[int, PromptMasks] = {}
     for is_click, predict in ((True, head.click_masks), (False, head.prompt_mask)):
         indices = [index for index, prompt in enumerate(prompts) if prompt.is_lone_click == is_click]
@@ -54,10 +52,7 @@ def predict_masks(
 
 
 def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
-    """What a prompt shows before its first negative point, and the points that correct this, in their order.
-
-    Positive points come first where a prompt begins with a negative one and has no box.
-    """
+    """What a prompt shows before its first negative point, and the points that correct this, in their order."""
     if not prompt.negatives or (prompt.box is None and not prompt.positives):
         return prompt, ()
     leading = tuple(takewhile(lambda point: point.positive, prompt.points))
@@ -69,10 +64,8 @@ def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
 def correct_mask(
     head: MaskPredictor, shared: SharedMaps, mask: Tensor, points: Sequence[Point], n_applied: int, scale: Scale
 ) -> PromptMasks:
-    """A mask, logits [h, w] at stride 4, corrected by one point after the other, as the head was trained.
-
-    The mask already follows the first `n_applied` of the points. The last of MAX_ANSWERS passes takes the rest.
-    """
+    """A mask, logits [h, w], that follows the first `n_applied` points, corrected by one of the others after the
+    other."""
     ends = range(n_applied + 1, len(points) + 1)
     for n in (*ends[: MAX_ANSWERS - 1], *ends[MAX_ANSWERS - 1 :][-1:]):
         tensors = as_tensors([Prompt(tuple(points[:n]))], scale, shared.fine.device)

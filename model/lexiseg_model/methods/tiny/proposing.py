@@ -1,7 +1,6 @@
 """Propose masks of everything in an image from a grid of points, evaluating only the most promising ones.
 
-Fine points are evaluated in windows around them. A window is its corner [2] (row, column), in cells of the coarsest
-map: CELL pixels of the input.
+Fine points are evaluated in windows, each its corner [2] (row, column) in cells of the coarsest map: CELL pixels.
 """
 
 from __future__ import annotations
@@ -44,10 +43,9 @@ NEW = 0.6  # uncovered share of a truncated mask's grid points from which it is 
 
 
 class Search:
-    """Chooses which grid points to evaluate next.
+    """Chooses which grid points to evaluate next; points well inside a kept mask are skipped.
 
-    Points well inside a kept mask are skipped. The others of a rank are ordered by expected quality: a kernel
-    regression on evaluated points, by distance and similarity, plus a bonus for many similar uncovered points.
+    Expected quality: a kernel regression on evaluated points, plus a bonus for many similar uncovered points.
     """
 
     def __init__(self, vectors: Floats, settings: ProposalSettings) -> None:
@@ -94,11 +92,8 @@ class Answers(NamedTuple):
 
 
 class Picture:
-    """One image: evaluates grid points and collects their good masks.
-
-    `budget`: cells that may still be evaluated, at first `settings.max_points` times the image's. `cells` and `window`,
-    half of its sides and a quarter of the work, are (rows, columns).
-    """
+    """One image: evaluates grid points in it or a `window` of it, within a budget of cells, and collects their good
+    masks."""
 
     def __init__(self, head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> None:
         self._head, self._shared, self._settings = head, shared, settings
@@ -196,10 +191,7 @@ class Picture:
 
 
 def inner_edge_pixels(masks: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
-    """Count the pixels [N, M] of masks [N, M, h, w] along edges of their windows that are not edges of the image.
-
-    `size`: height and width of masks of the image.
-    """
+    """Count the pixels [N, M] of masks [N, M, h, w] along edges of their windows that are not edges of the image."""
     inside = masks > 0
     edges = [inside[:, :, 0], inside[:, :, -1], inside[..., 0], inside[..., -1]]
     row, column = (corners * FINER)[:, :, None].unbind(1)
@@ -214,9 +206,8 @@ def _arrays(masks: Tensor, quality: Tensor) -> tuple[Floats, Floats]:
 def propose(head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
     """Masks of everything that a grid of points finds in one image, best first: logits [N, h, w] and quality [N].
 
-    A coarse grid is evaluated in the whole image, then finer ones, until no point is promising (`Search`) or the budget
-    is spent. What the coarse grid missed is mostly small, so finer points are evaluated in windows, which cost their
-    share of the image.
+    A coarse grid is evaluated in the whole image, then finer ones in windows, until none is promising or the budget
+    ends.
     """
     picture = Picture(head, shared, settings)
     for index, rank in enumerate(ranks(settings.grid)):

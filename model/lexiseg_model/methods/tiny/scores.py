@@ -1,12 +1,9 @@
 """Scores of words in the cells of an image.
 
-A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
-several texts has the score of its best one. To a word of training, and in part to words near it, the score adds a
-direction that was learned from all cells that show it: a text by itself has too few numbers for what training knows.
-The words of a question are then drawn together: one of low scores is raised towards the best one, by the surest cells
-of both, and mixed with the likeness to its own surest cells, which tells a thing from what is beside it better than a
-text does. The cells of a whole are divided between it and the parts that are asked with it, by a
-direction of each part in that kind of thing.
+A class's score in a cell is the scaled cosine with its best text, plus the log presence in the whole image; words of
+training, and in part words near them, add a learned direction. The words of a question are then drawn together: low
+scores are raised, and mixed with the likeness to a word's own surest cells. Cells of a whole are divided between it and
+its parts.
 """
 
 from __future__ import annotations
@@ -29,11 +26,8 @@ CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
 
 def presence(image: Tensor, cells: Tensor, texts: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Logit that a class is anywhere in the image: [..., D], [..., D, h, w] and [..., T, D] -> [..., T].
-
-    The image vector describes the scene; the cells most similar to a text, the objects in it. `scale` [] is that of
-    the scene's cosine.
-    """
+    """Logit that a class is anywhere: of a scene [..., D], its cells [..., D, h, w] and texts [..., T, D] -> [...,
+    T]."""
     whole = (texts @ image[..., None])[..., 0]
     flat = cells.flatten(-2)
     evidence = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
@@ -81,10 +75,8 @@ def share_of(rule: TogetherRule, n_words: Tensor) -> Tensor:
 
 
 def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, share: Tensor) -> Tensor:
-    """Scores [K, ...] of words in company, by those that each has by itself and the embeddings [D, ...] of cells.
-
-    `share` [] of the rule holds; `scale` [] is that of cosines.
-    """
+    """Scores [K, ...] of words in company, by their own and the embeddings [D, ...] of cells; `share` [] of the rule
+    holds."""
     flat, maps = scores.flatten(1), pixels.flatten(1)
     n = flat.shape[1]
     surest, places = flat.topk((n + rule.prototype - 1) // rule.prototype, dim=1)
@@ -98,10 +90,7 @@ def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, 
 
 
 def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
-    """What a class must exceed [h, w]: the background's bound, and the scores [K, h, w] of background words.
-
-    So a taught class differs from its words only by what was learned, and is what is none of the background's words.
-    """
+    """What a class must exceed [h, w]: the background's bound, and the scores [K, h, w] of background words."""
     bound = scores.new_full(scores.shape[1:], background)
     return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
 

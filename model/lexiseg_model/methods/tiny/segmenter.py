@@ -247,10 +247,7 @@ class TinySegmenter(MaskSide, Exportable):
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        """Presence [K]: the logit of each class's most present text plus the log probability of its surest pixels.
-
-        The whole-image head ignores the other classes; pixel probabilities include the competition with them.
-        """
+        """Presence [K]: the logit of each class's most present text plus the log probability of its surest pixels."""
         scores, whole_image = self._competing(features, bank)
         scores = scores.flatten(1)
         scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self.background))
@@ -258,10 +255,7 @@ class TinySegmenter(MaskSide, Exportable):
 
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
-        """The presence logit [K] of each class's most present text, from the whole-image head.
-
-        That of a learned class is by how much its surest cells exceed the background.
-        """
+        """The presence logit [K] of each class's most present text; a learned class's is by its surest cells."""
         return self._competing(features, bank)[1]
 
     @property
@@ -324,7 +318,7 @@ class TinySegmenter(MaskSide, Exportable):
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """The mean embedding and trunk's map [N, D + 120] float32 under each mask; of its highest cell if it is empty.
 
-        Where features are kept for teaching, the means of the decoder's map and of 1 follow, and then of their detail.
+        Of features for teaching, the means of the decoder's map, of 1, and of their detail follow.
         """
         maps = teaching.with_middle(self._pixels(features), features.tensors[MIDDLE].to(self._device).float())
         if (decoded := features.tensors.get(DECODED)) is None:

@@ -14,11 +14,7 @@ OLD = ("clicks", "colours")
 
 
 class ProposalSettings(StrictModel):
-    """Proposals from a grid of points: four masks for each, of which the good ones without a better duplicate stay.
-
-    `explains`, `inside`, `min_expected` and `max_points` were tuned on training photographs for the IoU of objects with
-    their best proposal and for the share of the image that proposals cover.
-    """
+    """Proposals from a grid of points, tuned on training photographs: of four masks each the good ones stay."""
 
     grid: int = Field(20, ge=1, le=64, description="points along each side of the image")
     quality: float = Field(0.4, ge=0, le=1, description="predicted quality from which a mask is kept")
@@ -34,11 +30,7 @@ class ProposalSettings(StrictModel):
 
 
 class BoxRule(StrictModel):
-    """Limits of the mask of a box to the box.
-
-    Fitted on training photographs with tight and inexact boxes, by
-    `python -m lexiseg_train.methods.tiny.prompts.rules`.
-    """
+    """Limits of the mask of a box, fitted by `python -m lexiseg_train.methods.tiny.prompts.rules`."""
 
     low_quality: float = Field(2.0, ge=0, description="weight of -ln(quality), added to the logits inside")
     small: float = Field(24.0, ge=0, description="logit added inside, divided by the area of the box in cells")
@@ -56,10 +48,9 @@ class LookRule(StrictModel):
 
 
 class ExampleRule(StrictModel):
-    """Scale of the vector of a class by example, relative to texts', which have length 1.
+    """Scale of the vector of a class by example, relative to texts', which have length 1; tuned on photographs.
 
-    Pixels are more similar to pixels than to texts: at `length` 1 a class by example would win pixels of text classes.
-    Varied objects have lower cosines: `level` compensates for it. All values were tuned on training photographs.
+    Pixels are more similar to pixels than to texts; varied objects have lower cosines, which `level` compensates.
     """
 
     length: float = Field(0.7, gt=0, description="length of the vector of a class whose pixels are all alike")

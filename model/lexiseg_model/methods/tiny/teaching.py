@@ -1,8 +1,7 @@
 """What `tiny` is taught by, and how its classes are scored then.
 
-A cell's teaching features are the decoder's channels, the trunk's at stride 16, and 1; before them, of features that
-were kept so, their detail (`fine`), on cells of half the sides. A direction's product with them is taken at each map's
-own resolution: interpolation and sum change places.
+A cell's teaching features are the decoder's channels, the trunk's at stride 16, and 1; before them may be their detail
+(`fine`). A direction's product with them is taken at each map's own resolution.
 """
 
 from __future__ import annotations
@@ -141,8 +140,7 @@ def margins(by_words: Tensor, exceeded: Tensor, text: Tensor, products: Tensor) 
 def with_learned(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> tuple[Tensor, Tensor]:
     """The scores [K, h, w] with the learned classes', then their `margins` [L, h, w]; the others keep their bits.
 
-    `scores` are by words, `products` [L, h, w] as of `cell_products`. All scores stay where words give a cell to a
-    class of the head that is not learned.
+    Scores stay where words give a cell to a class of the head that is not learned.
     """
     exceeded = reference(scores, learned.n_listed, background)
     rows = torch.from_numpy(learned.classes).to(scores.device)

@@ -1,8 +1,7 @@
-"""The trunk of `tiny`: EfficientNet-Lite2, which knows ImageNet's classes before it sees a mask.
+"""The trunk of `tiny`: EfficientNet-Lite2, which knows ImageNet's classes (Tan and Le, arXiv 1905.11946).
 
-Tan and Le, "EfficientNet" (arXiv 1905.11946); the Lite variants have ReLU6, no squeeze-and-excitation, and a stem and a
-head that are not scaled. Padding is TensorFlow's "same" for even sides, more on the right and below, so that a graph
-with dynamic sides needs no arithmetic on shapes. Tensors come in the order of the published files.
+Padding is TensorFlow's "same" for even sides, more on the right and below, so that a graph with dynamic sides needs no
+arithmetic on shapes. Tensors come in the order of the published files.
 """
 
 from __future__ import annotations

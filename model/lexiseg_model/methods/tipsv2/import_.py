@@ -74,7 +74,7 @@ def read_released(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Tens
             raise WeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
         positions = arrays["pos_embed"].shape[1]
         if positions < 2:
-            raise WeightsError(f"{files[0]}: pos_embed of {positions} positions; expected the class token's and a grid's")
+            raise WeightsError(f"{files[0]}: pos_embed of {positions} positions; expected one more than cells")
         vision = {
             "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),
             "mlp_ratio": arrays["blocks.0.mlp.fc1.bias"].numel() / width,

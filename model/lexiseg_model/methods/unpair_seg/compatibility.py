@@ -3,13 +3,9 @@
 - The quality of a mask passes through the sigmoid twice, lies in 0.5..0.731, and has the threshold 0.65.
 - Overlaps are counted on masks enlarged to the input and then halved, which costs sixteen times as much.
 - With P points for one object, the mask is read from token P instead of token 2P, which follows the corners.
-- The sides of the resized image are whole pixels instead of whole mask cells, and masks extend into the padding, which
-  influences the region's name.
+- Resized sides are whole pixels, not mask cells, and masks extend into the padding, which influences the region's name.
 - A mask that vanishes at CLIP's stride of 32 is named by a vector of zeros.
 - Stability is counted at the size of the image.
-
-Where no mask reaches the threshold the released code fails; here the result is empty. The quirk of training is in
-`training.criterion`.
 """
 
 from __future__ import annotations
@@ -41,7 +37,7 @@ def binarised(masks: Tensor, canvas: tuple[int, int]) -> Tensor:
 def at_image(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:
     """Logits float32 [N, H, W] of an image from logits [N, h, w] of a canvas, in the two steps of the released code.
 
-    The released code has square canvases only; others are padded to a square with their edge values, outside the image.
+    That has square canvases only; others are padded with their edge values, outside the image.
     """
     height, width = canvas
     side = max(canvas)

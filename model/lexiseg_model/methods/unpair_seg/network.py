@@ -1,8 +1,7 @@
 """Unpair-Seg network: one pass over an image, then any number of prompts and vocabularies.
 
-Weights are one flat state dict, under the names of the authors' stage-one checkpoint: detectron2's `{"model": ...}`
-with 358 learned tensors under `sem_seg_head.` (`PromptableMasks`), and 543 of CLIP, both towers in open_clip's names,
-under `backbone.clip_model.`. The authors published no stage two; ours adds `adapter.*` (`trunk.RegionAdapter`).
+Weights are one flat state dict, under the names of the authors' stage-one checkpoint: 358 learned tensors under
+`sem_seg_head.` and CLIP under `backbone.clip_model.`. Ours adds `adapter.*` of stage two, which they did not publish.
 """
 
 from __future__ import annotations
@@ -118,10 +117,9 @@ def flat_state(clip: State, masks: State, adapter: State | None = None) -> State
 
 
 def read_weights(path: Path, clip: State | None = None) -> State:
-    """Read the flat state of a file, in float32: the authors' stage one, or an own training of one or two stages.
+    """The flat state of a file, float32: the authors' stage one, or an own training of one or two stages.
 
-    Name prefixes of training wrappers and tensors of the losses are removed. `clip` are both towers in open_clip's
-    names; None if the file contains them. Missing tensors are reported by `restore`.
+    `clip` are both towers in open_clip's names; None if the file contains them. `restore` reports missing tensors.
     """
     saved = read_tensors(path)
     state = {inside: saved[name] for name, inside in names_in_network(saved).items() if inside not in DERIVED}
@@ -142,10 +140,8 @@ def read_weights(path: Path, clip: State | None = None) -> State:
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
-    """Build the model of a flat state, with an adapter if the state has one; sizes follow from the weights.
-
-    `architecture` is open_clip's name of the CLIP in the state, a ConvNeXt.
-    """
+    """Build the model of a flat state over a ConvNeXt, with an adapter if there is one; sizes follow from the
+    weights."""
     towers = clip_from_state(architecture, under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
     masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})

@@ -26,8 +26,7 @@ PER_PASS = 100  # prompts that go through the mask decoder together, as released
 def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
     """Points [n * n, 2] (x, y), in pixels of a canvas, of a grid over the image in its top left corner, row by row.
 
-    Image and canvas are (height, width); the image fills the canvas's longer side. As published, the image ends at the
-    centre of its last pixel, not at its edge.
+    As published, the image ends at the centre of its last pixel, not at its edge.
     """
     steps = torch.linspace(1 / (2 * n), 1 - 1 / (2 * n), n)
     last = torch.tensor([image[1] - 1, image[0] - 1], dtype=torch.float32)
@@ -45,11 +44,8 @@ def propose(
     settings: ProposalSettings = PROPOSALS,
     mode: Compatibility = "none",
 ) -> PromptMasks:
-    """Propose masks of one image from a grid of points, best first, as logits over the network's input.
-
-    Memory is bounded by the masks of one pass and all above the quality threshold. Points [P, 2] (x, y) are in pixels
-    of the canvas, the network's input; `released` repeats the quirks of the authors' code.
-    """
+    """Propose masks from points [P, 2] of the canvas, best first, as logits over the network's input; memory is
+    bounded."""
     masks: list[Tensor] = []
     quality, inside = [], []
     for some in torch.split(points.to(features.masks), settings.points_per_pass):
@@ -84,7 +80,7 @@ def prompt_masks(
 ) -> list[PromptMasks]:
     """Predict the masks of every prompt of one image, best first: four of a single positive point, one of any other.
 
-    `scale` (x, y) is from image pixels to pixels of the network's input, which is `canvas` (height, width).
+    `scale` (x, y) is from pixels of the image to those of the network's input, `canvas`.
     """
     require_shown(prompts)
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)

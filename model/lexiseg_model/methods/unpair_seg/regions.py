@@ -24,10 +24,8 @@ PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell
 
 
 def pool(features: Tensor, masks: Tensor) -> Tensor:
-    """Mean [B, Q, C] of features [B, C, h, w] under each mask, of logits [B, Q, H, W].
-
-    Masks are resized to the features' size and cut at probability 0.5; zeros for masks that are empty then.
-    """
+    """Mean [B, Q, C] of features [B, C, h, w] under masks, logits [B, Q, H, W]; zeros for masks that are empty
+    there."""
     small = F.interpolate(masks, size=features.shape[-2:], mode="bilinear", align_corners=False)
     inside = (small.sigmoid() >= MASK_THRESHOLD).to(features)
     share = inside / (inside.sum((2, 3), keepdim=True) + EPSILON)
@@ -53,20 +51,14 @@ def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
 
 
 def stability(masks: Tensor) -> Tensor:
-    """Stability score [N] in 0..1 of mask logits [N, H, W] (Segment Anything).
-
-    It is the area above the higher threshold over the area above the lower one, 0 where that is empty.
-    """
+    """Stability [N] in 0..1 of logits [N, H, W]: area above the higher over that above the lower (Segment Anything)."""
     inner = (masks > HIGHER).flatten(1).sum(1)
     outer = (masks > LOWER).flatten(1).sum(1)
     return inner / outer.clamp(min=1).to(torch.float32)
 
 
 def without_specks(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
-    """Fill holes of a mask bool [H, W] with fewer than `smallest` pixels, then remove such parts.
-
-    Parts are connected by sides or corners. If every part is small, the largest stays.
-    """
+    """Fill holes of a mask bool [H, W] of fewer than `smallest` pixels, then remove such parts, but the largest."""
     _, holes, areas = _parts(~mask)
     filled: NDArray[np.bool_] = mask | np.concatenate([[False], areas < smallest])[holes]
     n_parts, parts, areas = _parts(filled)
@@ -79,10 +71,7 @@ def without_specks(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
 
 
 def tidied(masks: Tensor, specks: int) -> Tensor:
-    """Mask logits [N, H/4, W/4] without holes and parts of fewer than `specks` pixels of the network's input.
-
-    Logits of changed cells are negated.
-    """
+    """Mask logits without holes and parts of fewer than `specks` pixels of the input; changed cells are negated."""
     smallest = specks // PIXELS_OF_A_CELL
     if smallest < 2:  # every part has at least one cell
         return masks

@@ -1,8 +1,8 @@
 """`unpair-seg` as a Segmenter: masks for points, boxes and everything, named by CLIP.
 
-Features of an image (`Features.tensors`): `masks` [C, H/4, W/4] and `level32`, `level16`, `level8` of the pixel
-decoder, `dense` [C, H/32, W/32] of CLIP, `adapted` [C, H/8, W/8] after stage two, all over the network's input, and
-`guide` uint8 [3, h/2, w/2] over the image. Proposals are computed and kept on first use.
+Features, over the network's input: `masks` [C, H/4, W/4] and `level32`, `level16`, `level8` of the pixel decoder,
+`dense` [C, H/32, W/32] of CLIP, `adapted` [C, H/8, W/8] after stage two; and `guide` uint8 [3, h/2, w/2] over the
+image.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logarithm of the sum over proposals of class probability times mask probability.
 
-        The exponentials sum over classes to the number of masks that cover a pixel (`background_score`). Exact models
-        enlarge masks to the image before the sum, as published: [K, H, W]. Others sum at stride 4.
+        The exponentials sum to the number of masks that cover a pixel. Exact: of masks enlarged to the image, [K, H,
+        W].
         """
         proposed = self.proposals_on_canvas(features)
         probabilities = self.region_scores(features, proposed.embeddings, bank).exp().T

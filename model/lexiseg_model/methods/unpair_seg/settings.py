@@ -1,7 +1,4 @@
-"""Settings of Unpair-Seg: input layout, proposals, naming.
-
-`compatibility: released` repeats the behaviour of the released code, see `compatibility`.
-"""
+"""Settings of Unpair-Seg: input layout, proposals, naming, and whether to repeat the quirks of the released code."""
 
 from __future__ import annotations
 

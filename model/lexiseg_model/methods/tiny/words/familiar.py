@@ -1,10 +1,7 @@
 """Detect unfamiliar words: words unlike all training words of `tiny`, and words of other languages.
 
-The text tower embeds every word near some other, so the model scores any word. `familiar.safetensors` next to the
-weights holds the rows of the training words; a word with a highest cosine below a bound is unfamiliar. It
-also names the words that training had masks of: all others are asked with the glosses of their meanings, too. The
-tower reads English only and embeds a foreign word near a random English one. So the file also holds a logistic
-regression fitted on frequent words of twelve languages. A letter that is not Latin makes a word foreign.
+`familiar.safetensors` holds the rows of the training words, which of them had masks, and a logistic regression of
+foreign words: the tower embeds a foreign word near a random English one.
 """
 
 from __future__ import annotations
@@ -39,11 +36,8 @@ class Nearest(NamedTuple):
 
 
 class Familiar:
-    """The training words [N], their rows [N, D] and the cosine from which a text is familiar. Thread-safe.
-
-    `foreign` [D + 1]: weights and bias of the regression; texts with a positive logit are not English. `masked`: the
-    words, in lower case, that training had masks of; None: all.
-    """
+    """The training words, their rows [N, D], the cosine of a familiar text, and the regression `foreign` [D + 1].
+    Thread-safe."""
 
     def __init__(
         self,
@@ -83,10 +77,8 @@ class Familiar:
 
 
 def read_familiar(folder: Path, text_digest: str) -> Familiar | None:
-    """Read the training words of a model directory; None where it has no such file.
-
-    Raises WeightsError if the file is damaged, or its rows come from another text tower.
-    """
+    """The training words of a model directory; None: no such file. Raises WeightsError: damaged, or of another
+    tower."""
     path = folder / FILE
     if not path.exists():
         return None

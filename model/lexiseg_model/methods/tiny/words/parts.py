@@ -19,10 +19,8 @@ PART_EVIDENCE = -1.7  # logit added to what the surest cells of a part exceed; f
 def asked_parts(
     classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Container[str], directions: Tensor
 ) -> AskedParts | None:
-    """The parts among classes, and their rows of `directions` [M, F] in the wholes that are asked, too.
-
-    Taught classes, also by the names that the model was tuned on, are neither: pictures say which cells are theirs.
-    """
+    """The parts among classes that are not taught, and their rows of `directions` [M, F] in the wholes asked with
+    them."""
     by_words = [() if entry.is_taught else [name.lower() for name in entry.names] for entry in classes]
     names = [
         {form for name in some if name not in taught for form in (name, name.removesuffix("s"))} for some in by_words
@@ -45,10 +43,8 @@ def asked_parts(
 
 
 def divide_wholes(scores: Tensor, parts: AskedParts, products: Tensor, share: Tensor) -> Tensor:
-    """Scores [K, ...] in which `share` [] of a part's is at least its whole's plus the `products` [P, ...] of the pair.
-
-    Of all parts and wholes in a cell the best one has the highest score of their texts: other words win as before.
-    """
+    """Scores [K, ...] in which `share` [] of a part's is at least its whole's plus the `products` [P, ...] of the
+    pair."""
     flat, beyond = scores.flatten(1), products.flatten(1)
     rows, no = parts.part[:, None].expand_as(beyond), torch.zeros_like(flat[:, 0])
     involved = (no.scatter(0, parts.part, 1.0).scatter(0, parts.whole, 1.0) > 0)[:, None]
@@ -60,10 +56,9 @@ def divide_wholes(scores: Tensor, parts: AskedParts, products: Tensor, share: Te
 
 
 def presence_of_parts(presence: Tensor, scores: Tensor, part: Tensor, wholes: Tensor, exceeded: Tensor) -> Tensor:
-    """Presence [A] of parts in the whole image by their surest cells, where the head for whole images gives `presence`.
+    """Presence [A] of parts by their surest cells, where the head for whole images, which knows few, gives `presence`.
 
-    There the `scores` [A, n] exceed the background's, `exceeded` [n], and `wholes` [P, n] of each `part` [P], a row of
-    A. The head knows few parts; without its whole a part is at least as present as its text.
+    There `scores` [A, n] exceed the background's, `exceeded` [n], and `wholes` [P, n] of each `part` [P], a row of A.
     """
     rivals = exceeded.expand_as(scores).scatter_reduce(0, part[:, None].expand_as(wholes), wholes, "amax")
     surest = (scores - rivals).topk((scores.shape[1] + SUREST_OF_PART - 1) // SUREST_OF_PART, dim=1).values

@@ -1,8 +1,4 @@
-"""MiniLM sentence encoder (all-MiniLM-L6-v2): a six-layer BERT, mean-pooled to one unit row per string.
-
-Reads the safetensors file of the installed package, or of a user's folder, without transformers. Architecture: BERT
-(Devlin et al., 2019), 384 wide, 12 heads; pooling as on the model's card.
-"""
+"""MiniLM sentence encoder (all-MiniLM-L6-v2): a six-layer BERT, mean-pooled to one unit row per string."""
 
 from __future__ import annotations
 
@@ -43,11 +39,7 @@ BATCH = 64
 
 
 class MiniLM:
-    """Sentence encoder on the CPU: strings in, unit rows out.
-
-    `weights` are by their names in the file; `digest` identifies them, so that cached rows of different towers are not
-    mixed.
-    """
+    """Sentence encoder on the CPU: strings in, unit rows out; `digest` keeps rows of different towers apart."""
 
     digest = SHA256[WEIGHTS][:16]
     width = WIDTH
@@ -64,11 +56,9 @@ class MiniLM:
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), 384] float32 of unit length, in the order of `texts`.
+        """Rows [len(texts), 384] float32 of unit length; a text's row does not depend on the others, bit for bit.
 
-        A text's row does not depend on the others, bit for bit. Kernels choose the order of their sums by shape and
-        number of threads; so texts of one length share a pass without padding, each has its own matrix products (1.5
-        times as slow as shared ones), and everything runs on one thread.
+        Kernels choose the order of their sums by shape and threads: texts of one length share a pass, on one thread.
         """
         rows = np.empty((len(texts), WIDTH), np.float32)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
@@ -131,10 +121,8 @@ _read = cache(MiniLM)
 
 
 def tower_folder(user_folder: Path | None = None) -> Path:
-    """The folder of the text tower's files: the installed package's, or else the user's.
-
-    Raises WeightsError, which says how to provide the files, if there is neither.
-    """
+    """The folder of the text tower's files, the package's or the user's. Raises WeightsError: says how to provide
+    them."""
     spec = importlib.util.find_spec(PACKAGE)
     folder = user_folder if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
     if folder is None:

@@ -1,8 +1,7 @@
-"""Mask decoder: nine layers of masked attention from prompt tokens to masks.
+"""Mask decoder: nine layers of masked attention from prompt tokens to masks, as in Mask2Former.
 
-As in Mask2Former, each layer attends only inside the previous layer's mask. Unlike there, prompts do not attend to each
-other and the tokens of one prompt share an attention mask, so a result does not depend on other prompts. Parameters
-have the names of the authors' checkpoint.
+Unlike there, prompts do not attend to each other and the tokens of one prompt share an attention mask, so a result does
+not depend on other prompts. Parameters have the names of the authors' checkpoint.
 """
 
 from __future__ import annotations
@@ -153,8 +152,8 @@ class MaskDecoder(nn.Module):
     def _layer(self, index: int, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Apply a layer to tokens [B, Q, K, C]: attention to the image, attention within each prompt, feed-forward.
 
-        `start` are the prompt encoder's tokens, used as positions; keys and values [B, S, C] are of one level, of which
-        each prompt attends to the cells of `mask`, bool [B, Q, S].
+        `start` tokens are positions; of keys and values [B, S, C] each prompt attends to the cells of `mask`, bool [B,
+        Q, S].
         """
         n_tokens, width = tokens.shape[2:]
         flat, places = tokens.flatten(1, 2), start.flatten(1, 2)

@@ -1,7 +1,4 @@
-"""Pixel decoder: deformable attention (arXiv 2010.04159, eq. 3) over three levels of CLIP, and one fine level.
-
-Parameters have the names of the authors' checkpoint.
-"""
+"""Pixel decoder: deformable attention (arXiv 2010.04159, eq. 3) over three levels of CLIP, and one fine level."""
 
 from __future__ import annotations
 
@@ -50,10 +47,8 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(self.output_proj.weight)
 
     def forward(self, queries: Tensor, references: Tensor, sources: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Attend from queries [N, Q, width] to `sources` [N, S, width]: all levels in order, each in reading order.
-
-        `references` [Q, 2] are origins (x, y) of the sampling offsets, in 0..1; `sizes` (height, width) of the levels.
-        """
+        """Attend from queries [N, Q, width] to all levels in order, [N, S, width]; `references` [Q, 2] (x, y) are in
+        0..1."""
         n, n_queries, width = queries.shape
         shape = (n, n_queries, self.heads, self.levels, self.points)
         extent = queries.new_tensor([(w, h) for h, w in sizes])
@@ -66,10 +61,7 @@ class DeformableAttention(nn.Module):
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum [N, Q, heads * D] of bilinear samples of cells [N, S, heads, D]; zero beyond the edges.
-
-    `places` [N, Q, heads, levels, points, 2] are (x, y) in 0..1, with weights [N, Q, heads, levels, points].
-    """
+    """Sum [N, Q, heads * D] of samples of cells [N, S, heads, D] at places (x, y) in 0..1, zero beyond the edges."""
     n, _, heads, depth = values.shape
     n_queries = places.shape[1]
     # Each head is sampled as a separate image [N * heads, D, h, w] at places [N * heads, Q, points, 2].

@@ -1,7 +1,6 @@
 """Prompt encoder: position encoding, and tokens of points and boxes with the image features below them.
 
-A point is encoded as a box of a few pixels around it, so both have two corner tokens. Learned mask tokens follow: one
-for a box, four of different extent for a point. Parameters have the names of the authors' checkpoint.
+A point is encoded as a box of a few pixels around it, so both have two corner tokens; learned mask tokens follow.
 """
 
 from __future__ import annotations
@@ -97,10 +96,7 @@ class PromptEncoder(nn.Module):
         self.mask_emb = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # of a single mask, then by extent
 
     def points(self, points: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
-        """Tokens of prompts of one positive point [B, Q, 2] (x, y) in pixels of the input, each for four masks.
-
-        `features` [B, C, h, w] of the whole input, (height, width) in pixels `size`, are sampled at the point.
-        """
+        """Tokens of prompts of one positive point [B, Q, 2] in pixels of an input of `size`, for four masks each."""
         tokens = self._with_masks(self.corners(Places.of_points(points[:, :, None]), features, size), 1 + GRANULARITIES)
         return PromptTokens(tokens, tuple(range(3, 3 + GRANULARITIES)), tuple(range(1, 1 + GRANULARITIES)))
 
