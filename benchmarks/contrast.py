@@ -28,11 +28,9 @@ from lexiseg_model.clip.towers import ClipTowers, fresh_clip
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise
-from lexiseg_train.methods.s_seg.pseudo_masks import mask_maker
-from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses
+from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses, mask_maker
 from lexiseg_train.methods.s_seg.trainings import SSegRecipe
-from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
-from lexiseg_train.methods.tcl.trainer import Learned
+from lexiseg_train.methods.tcl.trainer import Learned, inputs_of, joined, rows_of
 from lexiseg_train.methods.tcl.trainings import TclRecipe
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size

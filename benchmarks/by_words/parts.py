@@ -18,7 +18,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.indexed import IGNORE, evenly_spread, read_dataset
-from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
+from lexiseg_train.methods.tiny.directions.cells import NOTHING, Part, Parts
 
 SET, SPLIT = "voc", "val"
 MAX_PHOTOGRAPHS = 100

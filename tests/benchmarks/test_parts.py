@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.by_words.parts import Photograph, questions
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.directions.parts import Part, Parts
+from lexiseg_train.methods.tiny.directions.cells import Part, Parts
 
 
 def test_a_part_is_asked_after_its_whole_which_is_right_on_the_rest() -> None:

@@ -336,7 +336,7 @@ def measure_oracle(
     labelled = read_dataset(root, dataset, split)
     labelled = replace(labelled, samples=labelled.samples[:limit])
     from lexiseg_model.clip.dino import DinoTower  # imports torch, as the next ones
-    from lexiseg_train.methods.s_seg.pseudo_masks import colour_maker, mask_maker, oracle_miou
+    from lexiseg_train.methods.s_seg.trainer import colour_maker, mask_maker, oracle_miou
     from lexiseg_train.methods.s_seg.trainings import PseudoMaskSettings
 
     settings = PseudoMaskSettings(tower=tower, k=masks)

@@ -24,7 +24,7 @@ from lexiseg_model.pictures.reader import Picture, read
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotations.listed import class_name
 from lexiseg_train.data.files.documents import read_json
-from lexiseg_train.data.files.frames import picture_bytes
+from lexiseg_train.data.files.inside import picture_bytes
 
 JPEG_QUALITY = 95
 MAX_PIXELS = 180_000_000  # of a photograph; more is a damaged header

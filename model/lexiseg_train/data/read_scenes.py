@@ -27,8 +27,7 @@ from lexiseg_model.types import Rle
 from lexiseg_model.vocabulary.class_names import BACKGROUND, is_thing
 from lexiseg_train.data.annotations.coco import read_coco_file
 from lexiseg_train.data.annotations.drawing import draw
-from lexiseg_train.data.annotations.listed import not_read
-from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.annotations.listed import Photographs, not_read
 from lexiseg_train.data.benchmark import (
     IGNORED,
     PANOPTIC_FOLDER,

@@ -5,6 +5,9 @@
 Every pair of a step is contrasted with all others, in however many processes and batches they are: see
 `Learner.backward_over_rows`.
 
+The order of pairs is a function of seed and position, so a checkpoint only keeps the position. Every epoch shuffles the
+parts, groups them to `TOGETHER` pairs and shuffles within each group: reads stay local on disk.
+
 Views are DeiT's by timm, drawn from an explicit generator: a random window of 8 to 100 % of the photograph, a mirror,
 RandAugment and a rectangle of noise (Touvron et al., 2021, table 9). TCL and GroupViT (S-Seg follows its pipeline)
 use them with timm's defaults.
@@ -13,10 +16,12 @@ use them with timm's defaults.
 from __future__ import annotations
 
 from abc import abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import ceil
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -27,13 +32,200 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.clip.images import STATISTICS, Normalisation, normalise
+from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.pairs.files import open_pairs
-from lexiseg_train.data.pairs.source import readable_pairs
+from lexiseg_train.data.pairs.source import (
+    PairSource,
+    Rewritten,
+    Skipped,
+    StoredPair,
+    decode,
+    first_readable,
+    readable_pairs,
+    set_apart,
+)
 from lexiseg_train.training.learner import Rows
-from lexiseg_train.training.pairs import NumberedPairs, PairBatch, Shrunk, batch_of, split_pairs
-from lexiseg_train.training.recipe import DeitSettings, LocalPhase, PairsRecipe, Phase
+from lexiseg_train.training.recipe import CaptionsRecipe, DeitSettings, LocalPhase, PairsRecipe, Phase
 from lexiseg_train.training.run import Run
-from lexiseg_train.training.stream import seeded
+from lexiseg_train.training.stream import Stream, seeded
+
+TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's shuffle buffer
+PARTS, PAIRS, REPLACEMENTS, CAPTION, VIEW = range(5)  # purposes of random streams
+JPEG_QUALITY = 92  # of shrunk photographs
+MAX_BYTES = 1 << 30  # of shrunk photographs kept in memory by one process
+Batch = TypeVar("Batch")
+Views = Callable[[NDArray[np.uint8], np.random.Generator], Tensor]  # RGB [H, W, 3] -> normalised [3, S, S]
+
+
+class Order:
+    """Numbers of the pairs at positions 0, 1, 2, ... of an endless stream; each epoch has every pair once."""
+
+    def __init__(self, sizes: Sequence[int], seed: int, together: int = TOGETHER) -> None:
+        self.sizes = np.asarray(sizes, np.int64)  # [parts]
+        self.total = int(self.sizes.sum())
+        if not self.total:
+            raise DatasetError("there are no pairs to draw from")
+        self.seed = seed
+        self._together = together
+        self._ends = np.cumsum(self.sizes)
+        self._epoch: tuple[int, list[NDArray[np.int64]], list[int]] | None = None
+        self._group: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+
+    def __getitem__(self, position: int) -> int:
+        epoch, offset = divmod(position, self.total)
+        groups, ends = self._groups(epoch)
+        group = bisect_right(ends, offset)
+        parts = groups[group]
+        # Number of the pair within its group, then the part that holds it.
+        if self._group is None or self._group[0] != (epoch, group):
+            random = np.random.default_rng([self.seed, PAIRS, epoch, group])
+            self._group = ((epoch, group), random.permutation(int(self.sizes[parts].sum())))
+        pair = int(self._group[1][offset - (ends[group - 1] if group else 0)])
+        ends_in_group = np.cumsum(self.sizes[parts])
+        which = int(np.searchsorted(ends_in_group, pair, "right"))
+        return int(self._ends[parts[which]] - ends_in_group[which]) + pair
+
+    def replacement(self, position: int, attempt: int) -> int:
+        """A random pair for a position with a pair that cannot be read; deterministic by position and attempt."""
+        return int(np.random.default_rng([self.seed, REPLACEMENTS, position, attempt]).integers(self.total))
+
+    def _groups(self, epoch: int) -> tuple[list[NDArray[np.int64]], list[int]]:
+        """Parts of each group, and the offset in the epoch where each group ends."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            parts = np.random.default_rng([self.seed, PARTS, epoch]).permutation(len(self.sizes))
+            groups: list[NDArray[np.int64]] = []
+            ends: list[int] = []
+            first = 0
+            for last, end in enumerate(np.cumsum(self.sizes[parts]).tolist()):
+                if end - (ends[-1] if ends else 0) >= self._together or last == len(parts) - 1:
+                    groups.append(parts[first : last + 1])
+                    ends.append(end)
+                    first = last + 1
+            self._epoch = epoch, groups, ends
+        return self._epoch[1:]
+
+
+@dataclass(frozen=True)
+class PairDraw:
+    """One pair: RGB [H, W, 3] and a caption, with the unreadable pairs that it replaces."""
+
+    seed: int
+    position: int
+    name: str
+    image: NDArray[np.uint8]
+    caption: str
+    skipped: tuple[Skipped, ...]
+
+    def random(self) -> np.random.Generator:
+        """Generator for the views of this pair, the same whenever this position is drawn."""
+        return np.random.default_rng([self.seed, VIEW, self.position])
+
+
+class PairStream:
+    """Pairs of a source by position in an endless shuffled order."""
+
+    def __init__(self, source: PairSource, seed: int) -> None:
+        self.source = source
+        self.order = Order(source.sizes, seed)
+
+    def __getitem__(self, position: int) -> PairDraw:
+        """The pair at a position. Raises DatasetError: it and MAX_BROKEN replacements cannot be read."""
+
+        def read(index: int) -> tuple[StoredPair, NDArray[np.uint8]]:
+            stored = self.source.read(index)
+            return stored, decode(stored)
+
+        replacement = partial(self.order.replacement, position)
+        (stored, image), skipped = first_readable(self.order[position], read, replacement)
+        seed = self.order.seed
+        which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
+        return PairDraw(seed, position, stored.name, image, stored.captions[which], skipped)
+
+
+class PairBatch(NamedTuple):
+    images: Tensor  # [B, 3, S, S]
+    tokens: Tensor  # [B, L], one caption each
+    skipped: tuple[Skipped, ...]  # pairs that could not be read
+    positions: tuple[int, ...]  # of the pairs in the order of all draws of a run, over all processes
+
+
+def batch_of(views: Views, tokenize: Callable[[list[str]], Tensor], pairs: Sequence[PairDraw]) -> PairBatch:
+    return PairBatch(
+        torch.stack([views(pair.image, pair.random()) for pair in pairs]),
+        tokenize([pair.caption for pair in pairs]),
+        tuple(skipped for pair in pairs for skipped in pair.skipped),
+        tuple(pair.position for pair in pairs),
+    )
+
+
+class NumberedPairs(Stream[Batch], Generic[Batch]):
+    """Batches numbered over all processes: every pair comes once in an epoch."""
+
+    def __init__(self, pairs: PairSource, make: Callable[[Sequence[PairDraw]], Batch], batch: int, seed: int) -> None:
+        """Draw pairs in a shuffled order; `make` turns `batch` of them into one."""
+        super().__init__()
+        self._pairs = PairStream(pairs, seed)
+        self._make = make
+        self._batch = batch
+        self.seed = seed
+
+    def make(self, number: int, random: np.random.Generator) -> Batch:
+        cv2.setNumThreads(1)  # workers share the cores
+        return self._make([self._pairs[draw] for draw in range(number * self._batch, (number + 1) * self._batch)])
+
+
+@dataclass
+class Shrunk(Rewritten):
+    """Pairs with photographs of at most `side` pixels on their shorter side, kept in memory as long as there is `room`.
+
+    Short runs see each photograph many times, and decoding large ones would dominate.
+    """
+
+    side: int
+    room: int = MAX_BYTES
+    _in_memory: dict[int, StoredPair] = field(default_factory=dict)
+
+    def read(self, index: int) -> StoredPair:
+        if (stored := self._in_memory.get(index)) is not None:
+            return stored
+        pair = self._shrunk(self.source.read(index))
+        if len(pair.photograph) <= self.room:
+            self.room -= len(pair.photograph)
+            self._in_memory[index] = pair
+        return pair
+
+    def _shrunk(self, pair: StoredPair) -> StoredPair:
+        image = decode(pair)
+        height, width = image.shape[:2]
+        scale = min(1.0, self.side / min(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
+        jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        return pair._replace(photograph=jpeg.tobytes())
+
+
+def split_pairs(recipe: CaptionsRecipe, source: PairSource) -> tuple[PairSource, PairSource | None]:
+    """Pairs to train on, mismatched in a control, and held-out ones, the same for every seed; None: there are none."""
+    held_out = None
+    if recipe.held_out:
+        source, held_out = set_apart(source, recipe.held_out)
+    if recipe.mismatched:
+        circle = np.random.default_rng(recipe.seed).permutation(sum(source.sizes))
+        others = np.empty_like(circle)
+        others[circle] = np.roll(circle, 1)  # no photograph keeps its own captions
+        source = Mismatched(source, others)
+    return source, held_out
+
+
+@dataclass
+class Mismatched(Rewritten):
+    """A control: each photograph with the captions of another one. Figures that stem from words must not rise."""
+
+    others: NDArray[np.int64]  # [n] owners of the captions that the n-th photograph gets, counted over all parts
+
+    def read(self, index: int) -> StoredPair:
+        captions = self.source.read(int(self.others[index])).captions
+        return self.source.read(index)._replace(captions=captions)
 
 
 def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:

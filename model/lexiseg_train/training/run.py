@@ -30,13 +30,21 @@ from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files.atomic import write_durably
 from lexiseg_model.resources.device import widest_float
 from lexiseg_train.data.pairs.source import PairSource
-from lexiseg_train.training.checkpoints import PLATEAU, begin_random, find_checkpoint, random_states, restore_random
+from lexiseg_train.training.checkpoints import (
+    PLATEAU,
+    Reached,
+    Schedule,
+    begin_random,
+    find_checkpoint,
+    random_states,
+    restore_random,
+    share_done,
+)
 from lexiseg_train.training.distributed import alone, gather_objects, largest, mean_of_notes, mean_over_processes
 from lexiseg_train.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import Stops, join, rank, world_size
 from lexiseg_train.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
-from lexiseg_train.training.schedule import Reached, Schedule, share_done
 from lexiseg_train.training.stream import Stream, loader
 
 BEST = "best.safetensors"

@@ -26,7 +26,7 @@ from lexiseg_model.clip.towers import configuration
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.benchmark import benchmark
-from lexiseg_train.evaluation.benchmarks.protocol import protocol, questions
+from lexiseg_train.evaluation.benchmarks.run import protocol, questions
 from tests.model.methods.tcl import test_checkpoint as tcl
 from tests.model.methods.unpair_seg import small as unpair_seg
 from tests.pictures import photograph

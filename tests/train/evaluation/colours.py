@@ -6,7 +6,7 @@ import numpy as np
 
 from lexiseg_train.data.benchmark import IGNORED, AnnotatedSet, Benchmark, Convention, Labels, Split
 from lexiseg_train.data.scenes import Scene
-from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, Sight
+from lexiseg_train.evaluation.benchmarks.run import DatasetRule, Sight
 from tests.model.stand_in import picture
 
 SIGHT = Sight(short_side=448, long_side=2048, window=448, stride=224)

@@ -7,10 +7,10 @@ import pytest
 
 from lexiseg_train.methods.tcl.trainer import untrained
 from lexiseg_train.methods.tcl.trainings import TclRecipe
+from lexiseg_train.training.checkpoints import Schedule
 from lexiseg_train.training.pair_run import DeitViews
 from lexiseg_train.training.recipe import DeitSettings, RunRecipe
 from lexiseg_train.training.recipes.read import read_recipe
-from lexiseg_train.training.schedule import Schedule
 from tests.train.methods.short_runs import read_as
 
 # Learning rates by step. S-Seg prints the peak alone; ends are those of the configuration that it follows, GroupViT's.

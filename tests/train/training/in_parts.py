@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.network import logistic_noise
 from lexiseg_train.methods.dense_clip.trainer import TowerPair
-from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
-from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses
+from lexiseg_train.methods.s_seg.trainer import Inputs, PseudoMasks, SSegLosses
 from lexiseg_train.methods.s_seg.trainings import LossSettings as SSegLossSettings
-from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
-from lexiseg_train.methods.tcl.trainer import Learned
+from lexiseg_train.methods.tcl.trainer import Learned, inputs_of, joined, rows_of
 from lexiseg_train.methods.tcl.trainings import LossSettings as TclLossSettings
 from lexiseg_train.training.distributed import from_shards
 from lexiseg_train.training.learner import Learner

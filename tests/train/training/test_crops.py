@@ -18,7 +18,9 @@ from lexiseg_train.training.crops import (
     BORDER,
     Colours,
     Matrix,
+    Pack,
     Paste,
+    Photograph,
     View,
     random_crop,
     render,
@@ -28,10 +30,9 @@ from lexiseg_train.training.crops import (
     warped,
     whole_view,
     window_view,
+    write_pack,
 )
-from lexiseg_train.training.packs import Pack, Photograph, write_pack
-from lexiseg_train.training.pair_run import recall
-from lexiseg_train.training.pairs import Shrunk
+from lexiseg_train.training.pair_run import Shrunk, recall
 from tests.train.training.pairs_folder import write_pairs
 
 STRIDE = 4

@@ -11,9 +11,9 @@ from torch import Tensor
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_train.methods.s_seg_plus.trainings import StudentRecipe
+from lexiseg_train.training.checkpoints import Reached, Schedule, share_done
 from lexiseg_train.training.learner import compile_parts, groups, recompute
 from lexiseg_train.training.recipe import DecayRule, divide
-from lexiseg_train.training.schedule import Reached, Schedule, share_done
 from tests.model.methods.s_seg_plus.small import CLASSES, NETWORK
 from tests.train.methods.short_runs import read_as
 from tests.train.training.toy import ToyNetwork, recipe_for

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from lexiseg_model.command_line.options import Grouped, JsonReport, output_file, output_folder
-from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_model.types import Refinement
 from lexiseg_train.commands.program import Program
+
+
+class EvalOptions(NamedTuple):
+    """The options of the command line; each way of measuring reads the ones that it knows."""
+
+    root: Path
+    progress: Path
+    dataset: str = ""
+    split: str = "val"
+    task: Literal["semantic", "instance", "panoptic", "point", "box"] = "semantic"
+    protocol: str = ""  # rules of a public benchmark, or the paper
+    limit: int | None = None  # only the first images
+    refine: Refinement | None = None
+    grid: int | None = None  # points along each side; None: one point where an object is deepest
+    json: Path | None = None
+    markdown: Path | None = None
 
 
 class Evaluations(TyperGroup):
@@ -82,11 +98,11 @@ def semantic(
       lexiseg eval semantic --model tiny --dataset voc --root data/ --scale 0.75 --scale 1.25 --flip
     """
     program.check_models(program.model)
-    from lexiseg_train.commands.evaluate.folders import run
+    from lexiseg_train.commands.evaluate.scenes import run_semantic
     from lexiseg_train.evaluation.run import Views
 
     options = EvalOptions(root, PROGRESS, dataset, split, limit=limit, refine=refine, json=json)
-    raise typer.Exit(run(program, options, rename or [], Views(tuple(scale or (1.0,)), flip)))
+    raise typer.Exit(run_semantic(program, options, rename or [], Views(tuple(scale or (1.0,)), flip)))
 
 
 TORCHRUN = "torchrun shares the images among processes"
@@ -239,7 +255,7 @@ def compare(
     Example:  lexiseg eval compare tiny runs/mine --dataset voc --dataset coco --root data/ --json compared.json
     """
     program.check_models(a, b)
-    from lexiseg_train.commands.evaluate.folders import run_comparison
+    from lexiseg_train.commands.evaluate.scenes import run_comparison
 
     options = EvalOptions(root, PROGRESS, split=split, limit=limit, json=json)
     raise typer.Exit(run_comparison(program, (a, b), dataset, options))

@@ -14,10 +14,9 @@ from lexiseg_model.command_line.options import write_json, write_text
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_train.commands.evaluate import scenes
-from lexiseg_train.commands.evaluate.options import EvalOptions
+from lexiseg_train.commands.evaluate.app import EvalOptions
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.benchmark import AnnotatedSet, read_benchmark
-from lexiseg_train.evaluation.benchmarks.protocol import Protocol, protocol
 from lexiseg_train.evaluation.benchmarks.report import (
     POINT_GRID,
     BenchmarkReport,
@@ -27,7 +26,7 @@ from lexiseg_train.evaluation.benchmarks.report import (
     summary,
     to_markdown,
 )
-from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
+from lexiseg_train.evaluation.benchmarks.run import Protocol, benchmark_run, protocol, total_counts
 from lexiseg_train.training.processes import join, rank
 
 ALL = "all"  # every data set of the protocol that is there

@@ -14,8 +14,14 @@ from lexiseg_labels.formats import coco
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.drawing import is_blank
-from lexiseg_train.data.annotations.listed import LabelFile, class_name, images_left_out, not_read
-from lexiseg_train.data.annotations.photographs import Photographs, stated_size
+from lexiseg_train.data.annotations.listed import (
+    LabelFile,
+    Photographs,
+    class_name,
+    images_left_out,
+    not_read,
+    stated_size,
+)
 from lexiseg_train.data.files.documents import OWN_JSON, PUBLISHED_JSON, JsonLimits, LimitError, read_json
 from lexiseg_train.data.files.inside import SetFiles
 

@@ -28,8 +28,7 @@ from lexiseg_model.pictures.header import read_header, upright
 from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
 from lexiseg_train.data.annotations.listed import class_name, faults_of
 from lexiseg_train.data.files.documents import read_json, read_text
-from lexiseg_train.data.files.frames import picture_bytes
-from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.files.inside import SetFiles, picture_bytes
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import COLUMNS_OF_FILES, is_hidden, visible_in
-from lexiseg_train.data.annotations.photographs import photographs_beside
+from lexiseg_train.data.annotations.listed import photographs_beside
 from lexiseg_train.data.files.documents import PUBLISHED_JSON, read_json
 from lexiseg_train.data.pairs.shards import ShardPairs, find_shards, is_address
 from lexiseg_train.data.pairs.source import (

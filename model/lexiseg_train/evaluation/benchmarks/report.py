@@ -18,7 +18,7 @@ from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import Refinement
 from lexiseg_train.data.benchmark import Benchmark, Convention
-from lexiseg_train.evaluation.benchmarks.protocol import PAPERS, DatasetRule, protocol
+from lexiseg_train.evaluation.benchmarks.run import PAPERS, DatasetRule, protocol
 from lexiseg_train.evaluation.counts import CONVENTIONS, Counts, rounded, scores
 
 PUBLISHED = Path(__file__).parent / "published.json"

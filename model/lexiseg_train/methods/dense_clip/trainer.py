@@ -19,8 +19,7 @@ from lexiseg_train.methods.dense_clip.trainings import ClipRecipe
 from lexiseg_train.training.distributed import gather, place
 from lexiseg_train.training.losses import info_nce
 from lexiseg_train.training.model_card import pairs_entries, write_model
-from lexiseg_train.training.pair_run import PairRun, recall
-from lexiseg_train.training.pairs import PairBatch
+from lexiseg_train.training.pair_run import PairBatch, PairRun, recall
 
 FILE = "clip.safetensors"
 CONFIGURATION = "open_clip_config.json"  # next to the weights: architecture and activation of the towers

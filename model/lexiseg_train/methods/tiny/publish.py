@@ -35,7 +35,7 @@ from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import measurable, read_dataset
 from lexiseg_train.data.licences import ATTRIBUTION, Stems, only_usable, usable_photographs, write_attribution
 from lexiseg_train.methods.tiny.confidence import fit_scores
-from lexiseg_train.methods.tiny.directions.parts import Parts
+from lexiseg_train.methods.tiny.directions.cells import Parts
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, classes_of, names_of, write_more_words, write_words
 from lexiseg_train.methods.tiny.trainings import PUBLISHED_TRUNK, DirectionsRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_train.training.model_card import (

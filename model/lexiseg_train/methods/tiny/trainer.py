@@ -1,4 +1,8 @@
-"""Training of `tiny` without its prompt head, on crops from packs with class questions stacked for a batch."""
+"""Training of `tiny` without its prompt head, on crops from packs with class questions stacked for a batch.
+
+Wider weights answer as the narrower ones that they begin with. New numbers of images are zero; texts' are small and
+random: if both were zero, neither would have a gradient.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from torch.utils._pytree import tree_map_only
 from lexiseg_model.catalogue.models import read_card
 from lexiseg_model.catalogue.weights import read_weights, under
 from lexiseg_model.methods.tiny.network import DECODER, EMBEDDING, ImageFeatures, TinyNetwork
+from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.trunk import DEEP, Trunk, normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, fold_batch_norms, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
@@ -47,7 +52,6 @@ from lexiseg_train.methods.tiny.pretrained import (
 from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 from lexiseg_train.methods.tiny.trainings import TinyRecipe, TrunkTraining
-from lexiseg_train.methods.tiny.widen import widened
 from lexiseg_train.training.crops import Views, render, resident
 from lexiseg_train.training.processes import one_first
 from lexiseg_train.training.recipe import LocalPhase
@@ -56,6 +60,8 @@ from lexiseg_train.training.run import Run
 OPEN_NAMES = Path(__file__).with_name("open_names.json")  # that no crop asks for, for a benchmark
 N_NAMES = 48  # words of a step that the published classifier is asked for
 DEEP_STEP = 4  # cells of the pixel map per cell at stride 16, along each axis
+TEXT_SHARE = 0.03  # length of a text's new numbers, relative to the old ones: cosines change by 0.05 %
+OF_HEAD = ("shared.stem.0.weight", "of_lone.seen.weight", "of_sure.seen.weight")  # layers that read embeddings
 
 
 class Trained(nn.Module):
@@ -270,3 +276,36 @@ def _is_published(trunk: Trunk, what: TrunkTraining) -> bool:
         for ours, theirs in pairs
         for own, published in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
     )
+
+
+def widened(network: TinyNetwork, embedding: int) -> TinyNetwork:
+    """A network with wider embeddings and the path past the decoder. Raises ValueError: the network is wider."""
+    old = network.embedding
+    if embedding < old:
+        raise ValueError(f"embedding={embedding}: the weights to begin with are {old} wide")
+    wide = TinyNetwork(embedding, has_shortcut=True)
+    narrow = network.state_dict()
+    for name, value in wide.state_dict().items():
+        if name in narrow:  # all but the path past the decoder, which adds nothing
+            value.zero_()
+            value[tuple(slice(size) for size in narrow[name].shape)] = narrow[name]
+    if embedding > old:
+        projection = wide.text_projection.weight.data
+        length = projection[:old].square().mean().sqrt() * TEXT_SHARE * (old / (embedding - old)) ** 0.5
+        projection[old:] = torch.randn_like(projection[old:]) * length
+    return wide
+
+
+def widened_head(head: PromptHead, embedding: int) -> PromptHead:
+    """A prompt head that reads embeddings of that width, the new numbers with zero weight."""
+    old, wide = head.embedding, PromptHead(embedding)
+    tensors = head.state_dict()
+    factor = (old / embedding) ** 0.5  # the head scales unit vectors by the root of their width
+    for name in OF_HEAD:
+        # Columns of the embedding lie between others in `seen`, and before the colours in `stem`.
+        first = 0 if "stem" in name else tensors[name].shape[1] - old - 3
+        before, own, behind = tensors[name].tensor_split((first, first + old), dim=1)
+        new = own.new_zeros(len(own), embedding - old, *own.shape[2:])
+        tensors[name] = torch.cat([before, factor * own, new, behind], 1)
+    wide.load_state_dict(tensors)
+    return wide

@@ -38,7 +38,7 @@ from lexiseg_train.methods.unpair_seg.trainings import AlignmentSettings, AlignR
 from lexiseg_train.training.distributed import mean_over_processes
 from lexiseg_train.training.losses import Pairs, assign
 from lexiseg_train.training.model_card import data_entry, write_model
-from lexiseg_train.training.pairs import NumberedPairs, PairDraw, split_pairs
+from lexiseg_train.training.pair_run import NumberedPairs, PairDraw, split_pairs
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 

@@ -27,8 +27,7 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.benchmark import AnnotatedSet
 from lexiseg_train.data.scenes import Scene
-from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
-from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
+from lexiseg_train.evaluation.benchmarks.run import DatasetRule, benchmark_run, total_counts
 from tests.golden import trident as plain
 from tests.model.clip import small as clip
 from tests.model.methods.dense_clip import small

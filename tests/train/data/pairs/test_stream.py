@@ -11,7 +11,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import StoredPair, decode
-from lexiseg_train.training.pairs import Order, PairDraw, PairStream
+from lexiseg_train.training.pair_run import Order, PairDraw, PairStream
 from tests.train.data.pairs.pair_files import pair, write_shards, write_tar
 
 

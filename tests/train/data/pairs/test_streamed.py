@@ -10,7 +10,7 @@ import s3fs
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.pairs import shards as pair_shards
 from lexiseg_train.data.pairs.files import open_pairs
-from lexiseg_train.training.pairs import NumberedPairs, PairDraw
+from lexiseg_train.training.pair_run import NumberedPairs, PairDraw
 from tests.s3_server import bucket
 from tests.train.data.pairs.pair_files import write_shards
 

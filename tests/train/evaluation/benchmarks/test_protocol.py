@@ -6,7 +6,7 @@ import pytest
 from lexiseg_model.catalogue.models import find
 from lexiseg_model.errors import OptionError
 from lexiseg_train.data.benchmark import benchmark
-from lexiseg_train.evaluation.benchmarks.protocol import names, protocol, questions
+from lexiseg_train.evaluation.benchmarks.run import names, protocol, questions
 from tests.model.stand_in import card
 
 

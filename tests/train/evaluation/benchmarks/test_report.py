@@ -14,7 +14,6 @@ from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.tcl.network import TclSettings
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_train.data.benchmark import benchmark
-from lexiseg_train.evaluation.benchmarks.protocol import protocol
 from lexiseg_train.evaluation.benchmarks.report import (
     NO_FIGURE,
     PUBLISHED,
@@ -26,6 +25,7 @@ from lexiseg_train.evaluation.benchmarks.report import (
     summary,
     to_markdown,
 )
+from lexiseg_train.evaluation.benchmarks.run import protocol
 from lexiseg_train.evaluation.counts import count
 from tests.model.stand_in import card
 

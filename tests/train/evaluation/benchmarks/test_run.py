@@ -16,9 +16,9 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.segmenter import majority_vote, put_first
 from lexiseg_model.types import Refinement
 from lexiseg_train.data.benchmark import AnnotatedSet, Labels
-from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_train.evaluation.benchmarks.run import (
     BackgroundLogit,
+    DatasetRule,
     Reduction,
     benchmark_run,
     reduce_to_labels,

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.errors import WeightsError
-from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks, divide, mask_maker
-from lexiseg_train.methods.s_seg.trainer import Losses, SSegLosses
+from lexiseg_train.methods.s_seg.trainer import Losses, PseudoMasks, SSegLosses, divide, mask_maker
 from lexiseg_train.methods.s_seg.trainings import LossSettings, PseudoMaskSettings
 from tests.model.methods.s_seg.small import small_network
 from tests.once import kept

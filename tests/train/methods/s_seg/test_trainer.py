@@ -16,10 +16,9 @@ from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
-from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
-from lexiseg_train.methods.s_seg.trainer import SSegTrainer, publish
+from lexiseg_train.methods.s_seg.trainer import PseudoMasks, SSegTrainer, publish
 from lexiseg_train.methods.s_seg.trainings import PseudoMaskSettings, SSegRecipe
-from lexiseg_train.training.pairs import PairBatch
+from lexiseg_train.training.pair_run import PairBatch
 from lexiseg_train.training.recipe import DeitSettings, Phase
 from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL

@@ -20,8 +20,17 @@ from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise, simila
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
-from lexiseg_train.methods.tcl.losses import Inputs, Losses, TclLosses, inputs_of, rows_of
-from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish, selection_miou
+from lexiseg_train.methods.tcl.trainer import (
+    OFFICIAL,
+    Inputs,
+    Losses,
+    TclLosses,
+    TclTrainer,
+    inputs_of,
+    publish,
+    rows_of,
+    selection_miou,
+)
 from lexiseg_train.methods.tcl.trainings import LossSettings, TclRecipe
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.cutting import OBJECT, Cutter, Way
+from lexiseg_train.methods.tiny.sources import OBJECT, Cutter, Way
 
 IMAGE = np.zeros((100, 120, 3), np.uint8)
 

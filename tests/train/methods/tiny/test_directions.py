@@ -14,8 +14,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_train.data.indexed import IGNORE, read_dataset
 from lexiseg_train.evaluation.run import evaluate
-from lexiseg_train.methods.tiny.directions.cells import NO_PARTS, draw
-from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
+from lexiseg_train.methods.tiny.directions.cells import NO_PARTS, NOTHING, Part, Parts, draw
 from lexiseg_train.methods.tiny.directions.trainer import DirectionsTrainer
 from lexiseg_train.methods.tiny.trainings import DirectionsRecipe
 from tests.train.methods.short_runs import Finished, finished, read_as

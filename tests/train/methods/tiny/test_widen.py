@@ -19,7 +19,7 @@ from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry, Point, Prompt
-from lexiseg_train.methods.tiny.widen import widened, widened_head
+from lexiseg_train.methods.tiny.trainer import widened, widened_head
 from tests.model.methods.tiny import small
 
 WIDE = 192

@@ -12,7 +12,7 @@ from torch import Tensor
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_train.methods.unpair_seg import align_trainer
-from lexiseg_train.methods.unpair_seg.criterion import (
+from lexiseg_train.methods.unpair_seg.masks_trainer import (
     FORBIDDEN,
     Matches,
     PromptLosses,

@@ -13,9 +13,14 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.methods.unpair_seg.network import CLIP
 from lexiseg_model.types import Prompt
-from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, prompt_losses
 from lexiseg_train.methods.unpair_seg.mask_batches import Crop, draw_prompts
-from lexiseg_train.methods.unpair_seg.masks_trainer import MasksTrainer, publish_masks
+from lexiseg_train.methods.unpair_seg.masks_trainer import (
+    MasksTrainer,
+    drawn_on,
+    match_paired,
+    prompt_losses,
+    publish_masks,
+)
 from lexiseg_train.methods.unpair_seg.trainings import (
     CropSettings,
     DecoderSize,

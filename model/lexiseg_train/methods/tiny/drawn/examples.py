@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.cutting import OBJECT
 from lexiseg_train.methods.tiny.drawn.questions import (
     LabelSpace,
     Question,
@@ -24,6 +23,7 @@ from lexiseg_train.methods.tiny.drawn.questions import (
     random_question,
 )
 from lexiseg_train.methods.tiny.losses import BatchQuestions, ImageQuestions, stack
+from lexiseg_train.methods.tiny.sources import OBJECT
 from lexiseg_train.methods.tiny.texts import TextTable
 from lexiseg_train.methods.tiny.trainings import TinyRecipe
 from lexiseg_train.training.crops import (

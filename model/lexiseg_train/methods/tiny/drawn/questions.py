@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.texts import TextTable
-from lexiseg_train.training.packs import Pack
+from lexiseg_train.training.crops import Pack
 
 MAX_OWN = 4  # of the data set's own classes in a random question: of the present, and of the absent ones
 MAX_FOREIGN = 4  # of other data sets' classes

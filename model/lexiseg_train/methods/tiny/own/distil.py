@@ -40,9 +40,8 @@ from lexiseg_train.methods.tiny.own.publish import COMPARED, SAMPLES
 from lexiseg_train.methods.tiny.publish import publish
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, initial_network
 from lexiseg_train.methods.tiny.trainings import OWN, DistilRecipe, TinyRecipe
-from lexiseg_train.training.crops import Places
+from lexiseg_train.training.crops import Pack, Places
 from lexiseg_train.training.model_card import data_entry
-from lexiseg_train.training.packs import Pack
 from lexiseg_train.training.processes import one_first
 from lexiseg_train.training.recipes.training import AtAddress
 

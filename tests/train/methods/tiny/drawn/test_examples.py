@@ -13,8 +13,7 @@ from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples
 from lexiseg_train.methods.tiny.drawn.questions import Source, source_of
 from lexiseg_train.methods.tiny.texts import TextBook, TextTable
 from lexiseg_train.methods.tiny.trainings import TinyRecipe
-from lexiseg_train.training.crops import render, resident
-from lexiseg_train.training.packs import Pack, Photograph, write_pack
+from lexiseg_train.training.crops import Pack, Photograph, render, resident, write_pack
 from tests.train.methods.short_runs import read_as
 
 CONCEPTS = ("ball", "box", "gramophone", "grass", "tuba", "wall", "zebra")

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.cutting import OBJECT
 from lexiseg_train.methods.tiny.drawn.questions import Source, source_of
+from lexiseg_train.methods.tiny.sources import OBJECT
 from lexiseg_train.methods.tiny.texts import TextTable
-from lexiseg_train.training.crops import render, resident
-from lexiseg_train.training.packs import Photograph, write_pack
+from lexiseg_train.training.crops import Photograph, render, resident, write_pack
 from tests.train.methods.tiny.drawn import test_examples
 from tests.train.methods.tiny.drawn.test_examples import SIZE, drawn_of, examples, states
 

@@ -12,14 +12,14 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_train.data.indexed import write_classes
-from lexiseg_train.methods.tiny.prompts.corrections import (
+from lexiseg_train.methods.tiny.prompts.draw import MAX_POINTS
+from lexiseg_train.methods.tiny.prompts.trainer import (
     Corrected,
     draw_corrections,
     found_masks,
     harm_losses,
     word_vectors,
 )
-from lexiseg_train.methods.tiny.prompts.draw import MAX_POINTS
 
 SIDE = 8
 OBJECT = torch.zeros(SIDE, SIDE)
