@@ -61,7 +61,6 @@ def check_data(
 
 
 def _sets(source: Path) -> list[Path]:
-    """The folder itself, or the sets in it."""
     from lexiseg_train.data.pairs.files import LISTING
     from lexiseg_train.data.preparing.checking import is_masked
 

@@ -27,8 +27,6 @@ INTERRUPTED = 130  # exit status after Ctrl-C
 
 
 class Photograph(Protocol):
-    """An image that a command line names."""
-
     @property
     def name(self) -> str:
         """As typed, for messages."""
@@ -42,8 +40,6 @@ class Photograph(Protocol):
 
 
 class Photographs(Protocol):
-    """The images of a command line, each once, in order."""
-
     def __iter__(self) -> Iterator[Photograph]: ...
 
     def segment(self, ask: Callable[[bytes], Segmentation], keep: Callable[[Photograph, Segmentation], None]) -> int:

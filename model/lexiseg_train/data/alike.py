@@ -77,7 +77,6 @@ def _cells(photograph: Photograph, side: int) -> NDArray[np.float32]:
 
 
 def miniature(photograph: Photograph) -> Miniature:
-    """Mean gray levels of a photograph's cells."""
     return _cells(photograph, SIDE).reshape(-1)
 
 

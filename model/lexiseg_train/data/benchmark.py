@@ -55,8 +55,6 @@ class FolderLayout(StrictModel):
 
 
 class Split(StrictModel):
-    """Official name of a split, and its number of images."""
-
     folder: str
     images: int
 
@@ -109,8 +107,6 @@ class Benchmark(WithSplits[Split]):
 
 
 class Category(StrictModel):
-    """A panoptic category; `id` is used in annotations, `words` in prompts."""
-
     id: int
     name: str
     thing: bool
@@ -118,8 +114,6 @@ class Category(StrictModel):
 
 
 class PanopticSplit(StrictModel):
-    """Paths under the data set's folder, and the number of images."""
-
     annotations: str
     masks: list[str] = Field(description="folders of the PNG files, tried in order")
     image: str = Field(description="pattern with {file} (as in the JSON), {id} and {city} (the id up to its first _)")
@@ -175,7 +169,6 @@ class AnnotatedSet:
 
 
 def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
-    """List one split of a benchmark in its official layout."""
     official = benchmark(name)
     official.split(split)
     if not root.is_dir():

@@ -78,7 +78,6 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def photographs_in(folder: Path) -> list[Path]:
-    """Photographs of a folder or of its `images`, by name."""
     for place in (folder, folder / "images"):
         if images := pictures_in(place):
             stems = {path.stem: path for path in reversed(images)}
@@ -186,7 +185,6 @@ class IndexedDataset:
 
     @property
     def has_background(self) -> bool:
-        """Whether mask value 0 means "none of the classes"."""
         return self.classes[0] == BACKGROUND
 
 
@@ -248,7 +246,6 @@ def _missing(expected: Path, root: Path, name: str, split: str) -> str:
 
 
 def write_classes(folder: Path, classes: Sequence[str]) -> None:
-    """Write the class list of a set; index = mask value."""
     write_whole(folder / CLASSES, json.dumps(list(classes), ensure_ascii=False, indent=1).encode())
 
 

@@ -33,7 +33,6 @@ class Licensed(NamedTuple):
 
 
 def licensed(root: Path) -> list[Licensed]:
-    """The photographs that the lists below a folder of data sets name."""
     listed = [(Path(row["file"]), row) for row in read_rows(root / FREE_TERMS)]
     listed += [(Path(row["set"], row["file"]), row) for row in read_rows(root / OF_COCO)]
     if not listed:
@@ -56,7 +55,6 @@ def usable_photographs(root: Path, sets: Iterable[str]) -> Stems:
 
 
 def only_usable(data: IndexedDataset, usable: Stems) -> IndexedDataset:
-    """A split without the photographs that are not listed."""
     return replace(data, samples=tuple(sample for sample in data.samples if sample.name in usable[data.name]))
 
 
@@ -74,7 +72,6 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write rows under all columns that any of them has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *([row.get(column, "") for column in columns] for row in rows)])

@@ -62,8 +62,6 @@ class PanopticTruth:
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects that own pixels."""
-
     ids: Ids  # [H, W], i + 1 for object i, 0 for none
     labels: tuple[int, ...]  # class of each object
     ignored: NDArray[np.bool_]  # [H, W], pixels that never count
@@ -80,8 +78,6 @@ class Scene(Generic[TruthOut]):
 
 @dataclass(frozen=True)
 class SceneSet(Generic[TruthOut]):
-    """One split of a data set, in a fixed order."""
-
     name: str
     split: str  # its common name
     classes: tuple[SceneClass, ...]  # `class_index` counts in them
@@ -93,8 +89,6 @@ class SceneSet(Generic[TruthOut]):
 
 
 def with_truth(scene_set: SceneSet[Truth], look: Callable[[Truth], TruthOut]) -> SceneSet[TruthOut]:
-    """The same photographs with a derived truth."""
-
     def derived(scene: Scene[Truth]) -> Scene[TruthOut]:
         return Scene(scene.name, scene.read_image, lambda: look(scene.read_truth()))
 

@@ -80,7 +80,6 @@ class BeforeAfter:
 
 
 def counts_of(segmenter: Segmenter, data: IndexedDataset) -> NDArray[np.int64]:
-    """Counts [P, 3, K] of every photograph with the class list of the data set."""
     return np.stack(list(count_photographs(segmenter, data)))
 
 

@@ -173,8 +173,6 @@ class Difference(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A split, and some photographs of the training split if there is one."""
-
     split: IndexedDataset
     train: tuple[Sample, ...]
 
@@ -192,8 +190,6 @@ class Examination(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences of two models on one data set."""
-
     dataset: str
     split: str
     photographs: int

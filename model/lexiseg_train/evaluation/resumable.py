@@ -88,7 +88,6 @@ class EvaluationRun(Generic[Truth]):
 
 
 def read_records(folder: Path) -> dict[str, Record]:
-    """Records of all files by image name."""
     records: dict[str, Record] = {}
     for path in sorted(folder.glob("*.jsonl")):
         lines = path.read_text(encoding="utf-8").split("\n")

@@ -44,8 +44,6 @@ def share_done(recipe: RunRecipe, n_examples: int | None, reached: Reached) -> f
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate as a share of its peak."""
-
     recipe: RunRecipe
 
     def factor(self, step: int, share: float, warmed: float) -> float:
@@ -74,7 +72,6 @@ class Schedule:
 
 
 def begin_random(seed: list[int]) -> None:
-    """Seed Python's, numpy's and torch's generators from a list of numbers."""
     place = int(np.random.default_rng(seed).integers(2**32))
     random.seed(place)
     np.random.seed(place)
@@ -105,7 +102,6 @@ def restore_random(states: Mapping[str, Any], device: torch.device) -> None:
 
 @contextmanager
 def kept_random(device: torch.device) -> Iterator[None]:
-    """Restore all generators after the block."""
     states = random_states(device)
     try:
         yield

@@ -57,8 +57,6 @@ class Photograph(NamedTuple):
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack that is open for reading."""
-
     name: str
     classes: tuple[str, ...]  # of mask values; empty where no photograph has a mask
     names: tuple[str, ...]  # that `present` is drawn from
@@ -133,7 +131,6 @@ def write_pack(
 
 
 def open_pack(folder: Path) -> Pack:
-    """Map an existing pack."""
     index = json.loads((folder / INDEX).read_text())
     # Copy-on-write: torch warns of read-only arrays.
     return Pack(
@@ -245,8 +242,6 @@ class Paste(NamedTuple):
 
 
 class View(NamedTuple):
-    """A crop to render: pack, photograph in it, matrix, colours, pasted objects."""
-
     pack: int
     place: Sequence[int]
     matrix: Matrix

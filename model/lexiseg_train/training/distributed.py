@@ -24,7 +24,6 @@ _ALONE = ContextVar("alone", default=False)  # whether each process has the same
 
 
 def largest(values: list[float], device: torch.device) -> list[float]:
-    """Maximum over processes of each number."""
     if world_size() == 1:
         return values
     together = torch.tensor(values, dtype=torch.float64, device=device)

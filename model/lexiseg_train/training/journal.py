@@ -31,8 +31,6 @@ WINDOW = 100  # steps that the pace is averaged over
 
 
 class Best(NamedTuple):
-    """A step and the figure that its averaged weights reached in validation."""
-
     step: int
     figure: float
 
@@ -55,8 +53,6 @@ class _Mark(NamedTuple):
 
 
 class Pace:
-    """Speed of a run over the last steps, and the time left."""
-
     def __init__(self, examples: int, share: float) -> None:
         self._marks = deque([_Mark(time.monotonic(), examples, share)], WINDOW + 1)
 
@@ -88,8 +84,6 @@ def read_journal(out: Path) -> list[dict[str, Any]]:
 
 
 class Journal:
-    """Log of one process of a run; only rank 0 writes."""
-
     def __init__(self, recipe: RunRecipe, writes: bool) -> None:
         self._recipe = recipe
         self._writes = writes
@@ -133,7 +127,6 @@ class Journal:
             self._tensorboard = SummaryWriter(str(self._recipe.out / "tensorboard"), purge_step=step + 1)
 
     def say(self, text: str) -> None:
-        """Print a line."""
         if self._writes:
             if self._bar.disable:
                 print(text, flush=True)
@@ -154,7 +147,6 @@ class Journal:
                     self._tensorboard.add_scalar(f"{prefix}{name}", value, step)
 
     def move(self, step: int, share: float, loss: float, pace: Pace) -> None:
-        """Update the bar after a step."""
         if self._bar.disable:
             return
         seconds = pace.seconds_left

@@ -330,7 +330,6 @@ class Learner(Generic[Network]):
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Load a `state`."""
         if (names := state["network"].keys() ^ self.average.keys()) or state["average"].keys() != self.average.keys():
             raise WeightsError(
                 f"the checkpoint is of another network: {len(names)} tensors differ, such as {min(names, default='')}"

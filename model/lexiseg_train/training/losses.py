@@ -30,12 +30,10 @@ class LossParts:
 
     @property
     def total(self) -> Tensor:
-        """Their sum."""
         return torch.stack([getattr(self, field.name) for field in fields(self)]).sum()
 
     @property
     def figures(self) -> dict[str, float]:
-        """The value of each."""
         return {field.name: getattr(self, field.name).item() for field in fields(self)}
 
 
@@ -43,7 +41,6 @@ class Contrast(LearnedScale):
     """Symmetric InfoNCE with a learned temperature."""
 
     def forward(self, by_image: Tensor, by_text: Tensor) -> Tensor:
-        """`contrast_loss` at the present scale."""
         return contrast_loss(self.scale, by_image, by_text)
 
 
@@ -69,7 +66,6 @@ class MaskLosses(NamedTuple):
     targets: Tensor  # scalar
 
     def weighted(self, settings: MaskLossSettings) -> Tensor:
-        """Weighted sums [L]."""
         return settings.focal * self.focal + settings.dice * self.dice
 
 

@@ -118,7 +118,6 @@ def commit() -> str:
 
 
 def data_entry(what: str, place: Path | str) -> str:
-    """An entry of `training_data`: what it is, its folder or address, its terms."""
     return f"{what} ({place}); {licence_line(Path(place)) or 'its terms are not stated'}"
 
 
@@ -148,7 +147,6 @@ def measure_quality(segmenter: Segmenter, sets: Iterable[IndexedDataset]) -> dic
 
 
 def quality_of(reached: Scores, data: IndexedDataset) -> Quality:
-    """Figures of a split as a card states them."""
     return Quality(
         miou=round(reached.miou, 2), pixel_accuracy=round(reached.pixel_accuracy, 2), images=len(data.samples)
     )

@@ -122,8 +122,6 @@ class PairDraw:
 
 
 class PairStream:
-    """Pairs of a source by position in an endless shuffled order."""
-
     def __init__(self, source: PairSource, seed: int) -> None:
         self.source = source
         self.order = Order(source.sizes, seed)
@@ -239,8 +237,6 @@ def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, flo
 
 
 class DeitViews:
-    """Turns photographs into square views of one size."""
-
     def __init__(self, settings: DeitSettings, size: int, normalisation: Normalisation) -> None:
         from timm.data.transforms_factory import transforms_imagenet_train  # takes seconds
 

@@ -21,12 +21,10 @@ GRACE_SECONDS = 2.0  # a signal to all processes of a run reaches them one after
 
 
 def rank() -> int:
-    """Rank of this process; 0 without torch.distributed."""
     return dist.get_rank() if _distributed() else 0
 
 
 def world_size() -> int:
-    """Number of processes; 1 without torch.distributed."""
     return dist.get_world_size() if _distributed() else 1
 
 

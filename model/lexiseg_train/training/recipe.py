@@ -166,7 +166,6 @@ class RunRecipe(StrictModel):
 
     @property
     def length(self) -> str:
-        """Length of the run in words."""
         if self.steps is not None:
             return f"{self.steps:,} steps"
         return f"{self.epochs:g} epochs" if self.epochs is not None else f"{self.minutes:g} minutes"

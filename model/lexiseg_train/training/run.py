@@ -131,7 +131,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done."""
         return self._share(Reached(self.step, self.crops_seen, self.seconds))
 
     @property
@@ -295,7 +294,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             self._noted.setdefault(name, []).append(float(value))
 
     def autocast(self) -> torch.autocast:
-        """Context in which products have the run's number type."""
         return torch.autocast(self.device.type, self.learner.dtype, enabled=self.learner.dtype != torch.float32)
 
     def _journal_line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:

@@ -44,7 +44,6 @@ class Stream(Dataset[Batch], ABC, Generic[Batch]):
 
 @contextmanager
 def seeded(for_python: int, for_numpy: int, for_torch: int) -> Iterator[None]:
-    """Seed the global generators on the CPU, and restore them after the block."""
     with kept_random(torch.device("cpu")):
         python_random.seed(for_python)
         np.random.seed(for_numpy)

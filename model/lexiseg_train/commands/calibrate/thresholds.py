@@ -70,7 +70,6 @@ class Choice:
 
 
 def choose(findings: Sequence[Finding]) -> Choice:
-    """Choose the threshold of one class from its findings, one for each photograph."""
     if findings and all(finding.true is not None for finding in findings):
         return _by_truth(findings)
     return _by_groups(sorted(finding.score for finding in findings if finding.score is not None))
@@ -226,7 +225,6 @@ class Calibration:
         return photographs.segment(segment_image, self.findings.add)
 
     def choose(self) -> list[Choice]:
-        """The choice for each class."""
         by_class = self.findings.by_class
         if self.findings.masks is not None and not any(each.true for of_class in by_class for each in of_class):
             came = f"{len(self.findings.answers)} masks without a pixel of any class"
@@ -266,7 +264,6 @@ def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findi
 
 
 def _near(findings: Sequence[Finding], choice: Choice) -> list[Finding]:
-    """The findings nearest below and above a threshold; without one the lowest."""
     scored = sorted((each for each in findings if each.score is not None), key=lambda each: each.score or 0.0)
     if choice.threshold is None:
         return scored[:PICTURES]

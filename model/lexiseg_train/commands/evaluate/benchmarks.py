@@ -63,7 +63,6 @@ class LoadedModel:
 
 
 def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
-    """Read the data set, or of `all` the ones that are there."""
     if options.dataset != ALL:
         rules.rule(options.dataset)
         return [_limited(read_benchmark(options.dataset, options.root, options.split), options.limit)]

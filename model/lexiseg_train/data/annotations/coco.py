@@ -34,7 +34,6 @@ INSTANCES, OTHERS = "instances_", ("person_keypoints_", "panoptic_", "stuff_", "
 
 
 def is_coco(content: object) -> bool:
-    """Whether the content of a JSON file has the lists of COCO."""
     return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in coco.LISTS)
 
 

@@ -164,7 +164,6 @@ def some_of(faults: Sequence[str]) -> str:
 
 
 def images_left_out(listing: Path, n_images: int, faults: Sequence[str]) -> tuple[str, ...]:
-    """A sentence about a listing's unusable images; none without `faults`."""
     if not faults:
         return ()
     of = f"of {n_images} images in {listing}"

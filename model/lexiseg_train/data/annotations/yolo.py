@@ -32,7 +32,6 @@ class Listing(NamedTuple):
 
 
 def yolo_listing(files: SetFiles) -> Path | None:
-    """The file of class names of a set in YOLO's layout; None: it has none."""
     listings = [path for path in files.in_folder(".") if path.suffix.lower() in yolo.LISTINGS]
     # Others may be settings of a training.
     listings.sort(key=lambda path: (path.stem not in ("data", "dataset"), path.name))

@@ -30,7 +30,6 @@ Member = tuple[str, IO[bytes]]
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or a tar, by what it holds."""
     try:
         if not path.is_file():
             return False

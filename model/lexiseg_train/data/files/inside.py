@@ -141,11 +141,9 @@ class SetFiles:
         return [path for key, path in self._by_key.items() if key.startswith(start)]
 
     def in_folder(self, place: str) -> list[Path]:
-        """The files of a folder of the set, without deeper ones."""
         return self._by_folder.get(place, [])
 
     def has_folder(self, place: str) -> bool:
-        """Whether a folder of the set has files in it or below."""
         return place == "." or any(key.startswith(f"{place}/") for key in self._by_key)
 
     def file(self, place: str) -> Path | None:
@@ -192,7 +190,6 @@ class SetFiles:
         return next((place for key in keys if (place := self.folder_like(key)) is not None), None)
 
     def folders(self) -> list[str]:
-        """The folders directly in the set that have files in them or below."""
         return sorted({key.split("/")[0] for key in self._by_key if "/" in key})
 
     def folder_like(self, place: str) -> str | None:
@@ -243,7 +240,6 @@ class SetFiles:
         return _by_readings((path.name, path) for path in self)
 
     def links_sentence(self) -> tuple[str, ...]:
-        """A sentence about links that lead out of the folder; none without them."""
         if not self.leading_out:
             return ()
         named = ", ".join(self.leading_out[:MAX_NAMED])

@@ -43,7 +43,6 @@ MAX_FAILURES = 10  # in a row
 
 
 def key_of(name: str) -> str:
-    """Key of a pair in the listing: its file and the folder or shard around it."""
     return "/".join(Path(name).parts[-2:])
 
 
@@ -124,8 +123,6 @@ def _distinct(phrases: Iterable[str]) -> tuple[str, ...]:
 
 
 class Described(NamedTuple):
-    """A description of a photograph, and the entities in it."""
-
     description: str
     entities: tuple[str, ...]
 
@@ -186,8 +183,6 @@ Describe = Callable[[StoredPair], Described]
 
 
 class EntityCounts(NamedTuple):
-    """Numbers of pairs: newly written, present before, failed."""
-
     new: int
     before: int
     failed: int

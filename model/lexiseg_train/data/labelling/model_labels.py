@@ -102,8 +102,6 @@ def prefer_truth(
 
 
 class Photographs(NamedTuple):
-    """Photographs of a folder, and the classes to label."""
-
     images: list[Path]
     classes: tuple[str, ...]  # without the background
     background: bool  # pixels may belong to no class
@@ -115,7 +113,6 @@ class Photographs(NamedTuple):
         return (BACKGROUND, *self.classes) if self.background else self.classes
 
     def truth(self, image: Path) -> Sample | None:
-        """A photograph with a person's mask, if there is one."""
         mask = None if self.masks is None else self.masks / f"{image.stem}.png"
         return Sample(image, mask) if mask is not None and mask.is_file() else None
 

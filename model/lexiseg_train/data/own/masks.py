@@ -75,8 +75,6 @@ class Picture:
 
 @dataclass(frozen=True)
 class OwnPictures:
-    """The pictures of a folder."""
-
     folder: Path
     classes: tuple[str, ...]  # `classes[v]` is the class of mask value v
     train: tuple[Picture, ...]
@@ -90,7 +88,6 @@ class OwnPictures:
 
     @property
     def named(self) -> dict[int, str]:
-        """Classes without the background by mask value."""
         return {value: name for value, name in enumerate(self.classes) if name != BACKGROUND}
 
 
@@ -224,7 +221,6 @@ def _label_map(path: Path) -> ClassTable:
 
 
 def _by_colours(entries: Mapping[str, Colour]) -> ClassTable:
-    """Classes by the colours of their pixels; the background is the first value."""
     first = next((name for name in entries if class_name(name) == BACKGROUND), None)
     order = [name for name in entries if name != first]
     colours: dict[Colour, int] = {entries[first] if first is not None else (0, 0, 0): 0}

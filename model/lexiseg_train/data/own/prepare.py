@@ -61,8 +61,6 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Report:
-    """What a set holds."""
-
     layout: str  # what it was read as, such as "COCO"
     classes: tuple[ClassCount, ...]  # without the background
     photographs: dict[str, int]  # number of used pictures by split: `train`, and `val` where one is held out
@@ -73,7 +71,6 @@ class Report:
     warnings: tuple[str, ...]  # sentences for people
 
     def lines(self) -> list[str]:
-        """The report as lines for people, without its warnings."""
         n_pixels = sum(each.pixels for each in self.classes) + self.unknown_pixels + self.background_pixels
         counts = ", ".join(f"{split} {count:,}" for split, count in self.photographs.items()) or "none"
         background, unknown = (_percent(each, n_pixels) for each in (self.background_pixels, self.unknown_pixels))
@@ -195,7 +192,6 @@ class _Writer:
             self._masks[digest] = self._target / split / "masks" / f"{number}.png"
 
     def report(self, pictures: OwnPictures, faults: Sequence[str]) -> Report:
-        """Write the lists next to the pictures, and count what is there."""
         write_classes(self._target, pictures.classes)
         write_whole(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
         n_pixels, n_pictures = np.zeros((2, IGNORE + 1), np.int64)

@@ -32,8 +32,6 @@ Captioned = tuple[Path, Sequence[str]]  # a photograph's file and its captions
 
 
 class FilePairs:
-    """The pairs of one listing, in one part."""
-
     damaged: Sequence[Skipped] = ()
 
     def __init__(self, listing: Path, pairs: Sequence[Captioned]) -> None:

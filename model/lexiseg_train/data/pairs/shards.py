@@ -113,7 +113,6 @@ def _age(path: Path) -> float:
 
 
 def find_shards(address: str) -> list[Streamed]:
-    """The shards at an address, in the order of their names."""
     shards = [shard for each in numbered(address) for shard in _shards_at(each)]
     if not shards:
         raise DatasetError(f"{address} has no .tar shards")
@@ -213,7 +212,6 @@ def _opened(shard: Path | Streamed) -> BinaryIO:
 
 
 def index_of(shard: Path | Streamed) -> ShardIndex:
-    """The index of a shard if it matches the file, else a new one."""
     path = shard if isinstance(shard, Path) else shard.path
     index_file = path.with_name(f"{path.name}.index.npz")
     state = np.array(_state(shard), np.int64)

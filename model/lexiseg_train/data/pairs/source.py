@@ -28,32 +28,22 @@ Content = TypeVar("Content")
 
 
 class StoredPair(NamedTuple):
-    """The bytes of a photograph's file, with one caption or several."""
-
     name: str
     photograph: bytes
     captions: tuple[str, ...]
 
 
 class Skipped(NamedTuple):
-    """A sample that could not be read, and the reason."""
-
     name: str
     reason: str
 
 
 class PairSource(Protocol):
-    """Pairs, numbered over its parts."""
+    @property
+    def sizes(self) -> Sequence[int]: ...
 
     @property
-    def sizes(self) -> Sequence[int]:
-        """Number of pairs of each part."""
-        ...
-
-    @property
-    def damaged(self) -> Sequence[Skipped]:
-        """Parts that could not be listed completely."""
-        ...
+    def damaged(self) -> Sequence[Skipped]: ...
 
     def read(self, index: int) -> StoredPair:
         """One pair; the photograph is not decoded."""
@@ -152,7 +142,6 @@ class Skips:
         return len(self.reasons)
 
     def add(self, skipped: Iterable[Skipped]) -> None:
-        """Record samples that are new."""
         fresh = {entry.name: entry.reason for entry in skipped if entry.name not in self.reasons}
         self.reasons |= fresh
         if fresh and self._listing is not None:

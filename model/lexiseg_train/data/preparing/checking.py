@@ -51,8 +51,6 @@ OnCount = Callable[[int], object]
 
 
 class Problem(NamedTuple):
-    """A kind of ERRORS or WARNINGS, the file, and details."""
-
     kind: str
     file: str
     detail: str = ""
@@ -60,8 +58,6 @@ class Problem(NamedTuple):
 
 @dataclass
 class Checked:
-    """Number of photographs per split, and problems."""
-
     photographs: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 

@@ -87,8 +87,6 @@ UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
 
 
 class Archive(StrictModel):
-    """One file to download."""
-
     names: tuple[str, ...] = Field(min_length=1, description="names that it is published under")
     folder: str = Field("", description="folder that it is unpacked in")
     holds: tuple[str, ...] = Field((), description="paths in that folder, to recognise it where it was unpacked before")
@@ -102,7 +100,6 @@ class Archive(StrictModel):
         return next((source / name for name in self.names if (source / name).is_file()), None)
 
     def exists(self, source: Path) -> bool:
-        """Whether it is in `source`, packed or unpacked."""
         return self.packed(source) is not None or any((source / self.folder / path).exists() for path in self.holds)
 
     def bring(self, source: Path, target: Path, on_archive: Callable[[str], object]) -> None:
@@ -137,7 +134,6 @@ class Official(StrictModel):
 
     @property
     def is_fetched(self) -> bool:
-        """Whether each archive that it needs has an address."""
         return all(archive.url for archive in self.archives if archive.required)
 
     @cached_property

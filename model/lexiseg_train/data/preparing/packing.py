@@ -37,8 +37,6 @@ AHEAD = 64  # pairs submitted to the threads at once
 
 @dataclass
 class Packed:
-    """Written shards and pairs, pairs of an earlier run, and broken ones."""
-
     shards: int = 0
     pairs: int = 0
     earlier: int = 0

@@ -38,15 +38,12 @@ Figures = dict[str, float | None]  # percent, by measure: miou, pq, sq, rq, iou
 
 
 class PublishedModel(StrictModel):
-    """A method with the weights that a figure is of."""
-
     model: dict[str, str]  # `method` and settings of a card that is of the same method
     # Settings of a card that has the same backbone, weights and stage.
     weights: dict[str, str | bool] = Field(default_factory=dict)
     released: bool = True  # whether its authors gave the weights out; if not, no run repeats the figure
 
     def is_of(self, card: ModelCard) -> bool:
-        """Whether a card is of this method and policy."""
         values = {"method": card.method} | card.settings
         return all(values.get(key) == value for key, value in self.model.items())
 
@@ -66,8 +63,6 @@ class PublishedModel(StrictModel):
 
 
 class PublishedRow(PublishedModel):
-    """One row of a published table: mIoU in percent by data set."""
-
     method: str
     variant: str
     refine: Refinement | None
@@ -95,7 +90,6 @@ def _table() -> _Table:
 
 
 def published() -> tuple[PublishedRow, ...]:
-    """Every published row, in the order of the table."""
     return tuple(_table().rows)
 
 
@@ -146,7 +140,6 @@ class BenchmarkReport:
 
     @property
     def published(self) -> list[PublishedRow]:
-        """Rows with this data set, the same method first."""
         rows = [row for row in published() if self.benchmark.name in row.miou]
         return sorted(rows, key=lambda row: not row.is_of(self.card))
 
@@ -180,7 +173,6 @@ class BenchmarkReport:
         return figures[-1] if figures else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; figures in percent, null for a class that neither appears nor was predicted."""
         measured = scores(self.counts, self.convention)
         return {
             "model": self.card.name,
@@ -241,8 +233,6 @@ def summary(reports: Sequence[BenchmarkReport]) -> str:
 
 
 class PaperLine(StrictModel):
-    """One measurement of a paper."""
-
     dataset: str = Field(description="a benchmark, or a JSON in COCO's format, relative to the folder of the data sets")
     task: Literal["semantic", "panoptic", "point", "box"]
     refine: Refinement | None = Field(None, description="refinement of the semantic task; None: the model's own")
@@ -277,7 +267,6 @@ class PaperResult:
     missing: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
         measured = {"measured": self.figures, "images": self.images, "missing": self.missing}
         return self.line.model_dump(mode="json") | measured
 

@@ -123,8 +123,6 @@ class Protocol(StrictModel):
 
 
 class Questions(NamedTuple):
-    """The classes to score on a data set, and the label [T] of each, ascending."""
-
     entries: tuple[ClassEntry, ...]
     owner: NDArray[np.int64]
 
@@ -209,7 +207,6 @@ def benchmark_run(
 
 
 def total_counts(records: Sequence[Record], n_classes: int) -> Counts:
-    """Sum of the counts of all images."""
     total = np.zeros((3, n_classes), np.int64)
     for record in records:
         for label, *counts in record["counts"]:

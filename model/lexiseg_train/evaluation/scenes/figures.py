@@ -116,8 +116,6 @@ def prompt_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> 
 
 @dataclass(frozen=True)
 class SceneReport:
-    """Figures of one data set and task; `settings` are the judge's."""
-
     task: SceneTask
     card: ModelCard
     digest: str
@@ -135,7 +133,6 @@ class SceneReport:
         return (*self.data.warnings, sentence)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; null where there was nothing to measure."""
         return {
             "task": self.task,
             "model": self.card.name,
@@ -159,7 +156,6 @@ class SceneReport:
         return [(TITLES[name], text(value)) for name, value in self.figures.whole.items()]
 
     def class_rows(self) -> list[tuple[str, ...]]:
-        """Name and `COLUMNS` of each class with a figure."""
         columns = COLUMNS[self.task]
         rows = zip(self.data.classes, self.figures.per_class, strict=True)
         return [(entry.name, *(text(row[column]) for column in columns)) for entry, row in rows if any(row.values())]

@@ -151,7 +151,6 @@ class Judge(Protocol[TruthIn]):
 def scene_run(
     segmenter: Segmenter, data: SceneSet[Truth], task: str, judge: Judge[Truth], progress: Path
 ) -> EvaluationRun[Truth]:
-    """An evaluation of one task; arguments as of `EvaluationRun`."""
     key = {
         "data": [data.background, data.source],
         "classes": [[entry.name, entry.words, entry.thing] for entry in data.classes],
@@ -161,8 +160,6 @@ def scene_run(
 
 
 class _ClassJudge:
-    """Runs a task with all classes of a data set."""
-
     task: Task
 
     def __init__(self, segmenter: Segmenter, data: SceneSet[Any], refine: Refinement | None = None) -> None:
@@ -196,8 +193,6 @@ class PanopticJudge(_ClassJudge):
 
 
 class InstanceJudge(_ClassJudge):
-    """Record: `size`, and COCO annotations as `truth` and `answer`."""
-
     task = "instance"
 
     def __call__(self, rgb: Rgb, truth: list[Annotation]) -> Record:

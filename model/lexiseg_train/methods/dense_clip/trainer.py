@@ -26,15 +26,11 @@ CONFIGURATION = "open_clip_config.json"  # next to the weights: architecture and
 
 
 class Rows(NamedTuple):
-    """Unit vectors [B, D] of images and of their captions."""
-
     images: Tensor
     texts: Tensor
 
 
 class TowerPair(nn.Module):
-    """Model of open_clip with CLIP's loss."""
-
     def __init__(self, architecture: str, quick_gelu: bool) -> None:
         super().__init__()
         self.clip: Any = fresh_clip(architecture, quick_gelu)  # open_clip is untyped
@@ -51,7 +47,6 @@ class TowerPair(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """Scalar factor of the cosines."""
         scale: Tensor = self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
         return scale
 
@@ -62,8 +57,6 @@ class TowerPair(nn.Module):
 
 
 class PairTrainer(PairRun[ClipRecipe, TowerPair]):
-    """Trains both towers."""
-
     file = FILE
     normalisation = "clip"
 
@@ -106,7 +99,6 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
 
 
 def untrained(recipe: ClipRecipe) -> TowerPair:
-    """Untrained network of a recipe on the meta device."""
     with torch.device("meta"):
         return TowerPair(recipe.architecture, recipe.quick_gelu)
 

@@ -23,8 +23,6 @@ class ClipRecipe(PairsRecipe):
 
 
 class PairTraining(Training[ClipRecipe]):
-    """Training of both towers of a CLIP from random weights."""
-
     recipe = ClipRecipe
 
     at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:PairTrainer", f"{HERE}.trainer:publish")

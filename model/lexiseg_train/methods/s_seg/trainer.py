@@ -115,8 +115,6 @@ class PseudoMasks(NamedTuple):
 
 
 class PseudoMaskMaker(nn.Module):
-    """Frozen tower and the clustering of its maps."""
-
     def __init__(self, tower: nn.Module, settings: PseudoMaskSettings) -> None:
         """Freeze a tower that maps normalised images [B, 3, H, W] to [B, C, h, w], such as `DinoTower`."""
         super().__init__()
@@ -175,16 +173,12 @@ def oracle_miou(maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance
 
 @dataclass(frozen=True)
 class Losses(LossParts):
-    """Parts of S-Seg's loss."""
-
     masks: Tensor  # of the last decoder layer
     earlier_masks: Tensor  # of the layers before it
     contrast: Tensor  # images against captions, in both directions
 
 
 class Inputs(NamedTuple):
-    """A batch."""
-
     images: Tensor  # [B, 3, H, W], normalised
     tokens: Tensor  # [B, 77], caption of each image
     pseudo: PseudoMasks  # of the images
@@ -238,8 +232,6 @@ class SSegLosses(nn.Module):
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
-    """Trains the whole network; the tower of the pseudo-masks stays frozen."""
-
     file = WEIGHTS
 
     def __init__(self, recipe: SSegRecipe) -> None:
@@ -284,7 +276,6 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
 
 
 def untrained(recipe: SSegRecipe) -> SSegNetwork:
-    """Untrained network of a recipe."""
     return SSegNetwork(recipe.network)
 
 

@@ -61,8 +61,6 @@ class SSegRecipe(PairsRecipe):
 
 
 class PairsTraining(Training[SSegRecipe]):
-    """Training of S-Seg: masks from pseudo-masks, classes from captions."""
-
     recipe = SSegRecipe
 
     at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:SSegTrainer", f"{HERE}.trainer:publish")

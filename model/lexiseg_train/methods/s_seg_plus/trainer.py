@@ -43,8 +43,6 @@ class LabelledBatch(NamedTuple):
 
 
 class LabelledCrops(Stream[LabelledBatch]):
-    """Random crops of photographs with their labels."""
-
     def __init__(self, samples: list[Sample], n_classes: int, recipe: StudentRecipe, phase: LocalPhase) -> None:
         super().__init__()
         self._samples, self._n_classes, self._recipe, self._phase = samples, n_classes, recipe, phase
@@ -71,8 +69,6 @@ class LabelledCrops(Stream[LabelledBatch]):
 
 
 class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
-    """Trains the whole student."""
-
     file = WEIGHTS
 
     def __init__(self, recipe: StudentRecipe) -> None:

@@ -45,8 +45,6 @@ def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusS
 
 
 class StudentTraining(Training[StudentRecipe]):
-    """Training of a student from another model's labels."""
-
     recipe = StudentRecipe
 
     at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:StudentTrainer", f"{HERE}.trainer:publish")

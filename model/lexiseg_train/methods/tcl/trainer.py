@@ -53,8 +53,6 @@ TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: T
 
 @dataclass(frozen=True)
 class Losses(LossParts):
-    """Parts of TCL's loss."""
-
     image_contrast: Tensor  # the image under its mask against the captions, TCL_v
     feature_contrast: Tensor  # embeddings pooled under masks against the captions, TCL_f
     area: Tensor  # masks of the own caption
@@ -75,8 +73,6 @@ class Inputs(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """All that the losses need of B images."""
-
     images: Tensor  # [B, D], unit vectors of the images under their own masks
     texts: Tensor  # [B, D], unit vectors of the captions
     cosines: Tensor  # [B, N] of captions and embeddings pooled under their masks
@@ -87,8 +83,6 @@ class Rows(NamedTuple):
 
 
 class TclLosses(nn.Module):
-    """Losses of TCL with their two learned temperatures."""
-
     def __init__(self, settings: LossSettings) -> None:
         super().__init__()
         self.settings = settings
@@ -120,7 +114,6 @@ class TclLosses(nn.Module):
 
 @torch.no_grad()
 def inputs_of(network: TclNetwork, images: Tensor, texts: Tensor, noise: Tensor) -> Inputs:
-    """Inputs of one batch by itself; arguments as of `TclLosses.forward`."""
     own = F.normalize(texts, dim=1, eps=EPSILON)
     return Inputs(network.tokens(images), own, images, noise, own, 0)
 
@@ -195,12 +188,10 @@ class Learned(nn.Module):
         return losses
 
     def trained(self) -> Iterator[nn.Parameter]:
-        """Parameters that currently learn."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
 
 def untrained(recipe: TclRecipe) -> Learned:
-    """Untrained part of a recipe on the meta device."""
     prefixes_of(recipe.architecture)
     with torch.device("meta"):
         towers = ClipTowers(fresh_clip(recipe.architecture, quick_gelu=True), recipe.architecture, quick_gelu=True)
@@ -315,7 +306,6 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
 
 
 def selection_miou(trainer: TclTrainer) -> float:
-    """Mean over the recipe's train splits of the mIoU in percent."""
     recipe = trainer.recipe
     state = {CLIP + name: value for name, value in trainer.towers.state.items()}
     state |= {name: value for name, value in flat(trainer.average).items() if not name.startswith(LOSSES)}

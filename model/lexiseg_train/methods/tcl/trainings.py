@@ -48,8 +48,6 @@ class TclRecipe(PairsRecipe):
 
 
 class TclTraining(Training[TclRecipe]):
-    """Training of the grounder over a frozen CLIP."""
-
     recipe = TclRecipe
 
     at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:TclTrainer", f"{HERE}.trainer:publish")

@@ -92,7 +92,6 @@ def logistic(
 
 
 def fit(segments: Segments) -> ScoreRule:
-    """Fit the weights so that all lengths of lists weigh the same."""
     inputs = np.column_stack([segments.inputs, np.ones(len(segments.inputs))])
     _, length, count = np.unique(segments.inputs[:, LENGTH], return_inverse=True, return_counts=True)
     importance = len(inputs) / len(count) / count[length]
@@ -116,7 +115,6 @@ def fit_scores(segmenter: Segmenter, train: Sequence[IndexedDataset], seed: int)
 
 
 def scores(segments: Segments, rule: ScoreRule) -> NDArray[np.float64]:
-    """[N] the scores of segments by a rule."""
     weights = score_weights(rule).numpy()
     return np.asarray(1 / (1 + np.exp(-(segments.inputs @ weights[:4] + weights[4]))), np.float64)
 

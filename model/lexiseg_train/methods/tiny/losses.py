@@ -69,7 +69,6 @@ class ImageQuestions:
 
 
 def stack(questions: list[ImageQuestions]) -> BatchQuestions:
-    """Stack the questions of a batch, padded to the longest."""
     lists = [
         [*entry.full.classes, *entry.full.background, *entry.part.classes, *entry.part.background, *entry.presence]
         for entry in questions

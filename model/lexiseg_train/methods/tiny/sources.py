@@ -85,8 +85,6 @@ class Way(NamedTuple):
 
 
 class Cutter:
-    """Cuts objects out by a model and the published classifier."""
-
     def __init__(self, segmenter: Segmenter, teacher: Teacher) -> None:
         self._segmenter, self._teacher = segmenter, teacher
         self._rows_of = KnownRows(segmenter)
@@ -170,7 +168,6 @@ def _grab_cut(image: NDArray[np.uint8], box: tuple[float, float, float, float]) 
 
 
 def _largest(mask: Mask) -> Mask | None:
-    """The largest component of a mask; None: it is empty."""
     _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     if len(stats) < 2:
         return None
@@ -224,7 +221,6 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
 
 
 def of_everyday_check(data: Path, name: str) -> list[Path]:
-    """The photographs of a set that belong to the everyday check."""
     stems: list[str] = json.loads(EVERYDAY.read_text(encoding="utf-8")).get(name, [])
     images = (data / name / "train" / "images" / f"{stem}.jpg" for stem in stems)
     return [path for path in images if path.is_file()]
@@ -281,8 +277,6 @@ def caption_concepts(listing: Path, book: TextBook) -> dict[str, tuple[str, ...]
 
 
 class Box(NamedTuple):
-    """An object: its mask value and its sides in pixels."""
-
     value: int
     xyxy: tuple[float, float, float, float]
 

@@ -50,7 +50,6 @@ class Question(NamedTuple):
 
 
 def questions(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Generator) -> Iterator[Question]:
-    """Questions about some photographs of a set."""
     book, rows_of = TextBook.read(TEXTS), KnownRows(segmenter)
     names = [name for name in data.classes if name != BACKGROUND]
     for sample in evenly_spread(data.samples, PHOTOGRAPHS):
@@ -83,7 +82,6 @@ def _question(
 
 
 def loss(batch: Sequence[Question], rule: TogetherRule, scale: Tensor) -> Tensor:
-    """The mean cross-entropy [] of questions."""
     return torch.stack([_loss(question, rule, scale) for question in batch]).mean()
 
 

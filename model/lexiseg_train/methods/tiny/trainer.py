@@ -74,13 +74,10 @@ class Trained(nn.Module):
 
 
 def untrained(recipe: TinyRecipe) -> Trained:
-    """Untrained network of a recipe."""
     return Trained(TinyNetwork(recipe.embedding or EMBEDDING, recipe.embedding is not None))
 
 
 class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
-    """Trains everything of `tiny` but its prompt head."""
-
     file = FILE
 
     def __init__(self, recipe: TinyRecipe, network: Trained | None = None) -> None:
@@ -258,7 +255,6 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
 
 
 def read_start(path: Path) -> TinyNetwork:
-    """The network of a weights file, to be trained."""
     state = TinyState.from_tensors(read_weights(path, None)).network
     return load_tensors(TinyNetwork.for_weights(state), state, path).float().requires_grad_(True)
 

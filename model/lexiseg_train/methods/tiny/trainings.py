@@ -171,7 +171,6 @@ class DistilRecipe(OwnRecipe):
 
     @property
     def by_address(self) -> bool:
-        """Whether the teacher is the address of a server."""
         return re.search(r"://|:\d+$", self.teacher) is not None
 
     def local_teacher(self) -> catalogue.ModelFolder:
@@ -184,8 +183,6 @@ class DistilRecipe(OwnRecipe):
 
 
 class WordsTraining(Training[TinyRecipe]):
-    """Training of the network without its prompt head."""
-
     recipe = TinyRecipe
 
     at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:TinyTrainer", f"{HERE}.publish:publish")
@@ -213,8 +210,6 @@ class WordsTraining(Training[TinyRecipe]):
 
 
 class PromptsTraining(Training[PromptsRecipe]):
-    """Training of the prompt head on features of a frozen network."""
-
     recipe = PromptsRecipe
 
     at = (
@@ -232,8 +227,6 @@ class PromptsTraining(Training[PromptsRecipe]):
 
 
 class DirectionsTraining(Training[DirectionsRecipe]):
-    """Training of the directions of training's own words, on embeddings of a frozen network."""
-
     recipe = DirectionsRecipe
 
     at = (
@@ -250,8 +243,6 @@ class DirectionsTraining(Training[DirectionsRecipe]):
 
 
 class FinetuneTraining(Training[FinetuneRecipe]):
-    """Fine-tuning on a user's own pictures."""
-
     recipe = FinetuneRecipe
 
     at = (
@@ -272,8 +263,6 @@ class FinetuneTraining(Training[FinetuneRecipe]):
 
 
 class DistilTraining(Training[DistilRecipe]):
-    """Distillation: `tiny` learns from photographs that another model labels."""
-
     recipe = DistilRecipe
 
     at = (f"{HERE}.trainer:untrained", f"{HERE}.own.distil:DistilTrainer", f"{HERE}.own.distil:publish_distilled")

@@ -140,12 +140,10 @@ class Adapters(nn.Module):
 
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
-        """Update the average with the adapter."""
         torch._foreach_lerp_(list(self.target.parameters()), list(self.adapter.parameters()), 1 - momentum)
 
 
 def untrained(recipe: AlignRecipe) -> RegionAdapter:
-    """Untrained adapter of a recipe, over stage one of the published width."""
     size = recipe.adapter
     return RegionAdapter(
         meta_trunk(recipe.architecture).channels, PUBLISHED.width, width=size.width, blocks=size.blocks
@@ -161,8 +159,6 @@ class Aligned(NamedTuple):
 
 
 class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
-    """Trains the adapter; stage one and CLIP stay frozen."""
-
     file = WEIGHTS
 
     def __init__(self, recipe: AlignRecipe) -> None:
@@ -286,7 +282,6 @@ def own_rank(likeness: Tensor) -> float:
 
 
 def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
-    """Write a model directory of both stages."""
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
     side, stage_one = recipe.phases[-1].crop, recipe.stage_one.name
     pairs = [data_entry("captioned photographs", recipe.place(name)) for name in recipe.pairs]

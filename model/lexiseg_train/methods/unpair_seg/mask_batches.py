@@ -68,7 +68,6 @@ def _read_scene(scene: Scene[Objects], pick: Pick) -> tuple[NDArray[np.uint8], M
 
 
 def _read_outlined(scene: Scene[tuple[Rle, ...]], pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
-    """Read a photograph and decode only the chosen objects, of possibly hundreds."""
     image, objects = scene.read_image(), scene.read_truth()
     if objects and objects[0].size != image.shape[:2]:
         stated, actual = (f"{width} x {height}" for height, width in (objects[0].size, image.shape[:2]))

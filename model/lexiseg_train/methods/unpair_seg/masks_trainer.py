@@ -67,13 +67,10 @@ def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor
 
 
 def drawn_on(device: torch.device) -> Draw:
-    """Uniform numbers on a device."""
     return lambda shape: torch.rand(shape, device=device)
 
 
 class Matches(NamedTuple):
-    """M matched pairs of a batch, image by image."""
-
     image: Tensor  # int64 [M]
     prediction: Tensor  # int64 [M], prompt * masks per prompt + mask
     target: Tensor  # int64 [M]
@@ -195,18 +192,14 @@ def meta_trunk(architecture: str) -> ClipTrunk:
 
 
 def untrained(recipe: MasksRecipe) -> PromptableMasks:
-    """Untrained network of a recipe."""
     return PromptableMasks(sizes_over(meta_trunk(recipe.architecture), recipe))
 
 
 def sizes_over(trunk: ClipTrunk, recipe: MasksRecipe) -> Sizes:
-    """Sizes of the learned part of stage one over an image tower."""
     return Sizes(trunk.channels, **recipe.size.model_dump())
 
 
 class MaskCrops(Stream[MaskBatch]):
-    """Crops of randomly drawn photographs, with prompts."""
-
     def __init__(self, photographs: Sequence[Masked], recipe: MasksRecipe, phase: LocalPhase) -> None:
         super().__init__()
         self._photographs, self._recipe, self._phase = photographs, recipe, phase
@@ -220,8 +213,6 @@ class MaskCrops(Stream[MaskBatch]):
 
 
 class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
-    """Trains pixel decoder, prompt encoder and mask decoder."""
-
     file = FILE
 
     def __init__(self, recipe: MasksRecipe) -> None:

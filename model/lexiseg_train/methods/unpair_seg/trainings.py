@@ -122,13 +122,10 @@ class AlignRecipe(CaptionsRecipe):
 
     @property
     def listing(self) -> Path:
-        """Path of the entities' listing."""
         return self.entities or self.data / self.pairs[0] / LISTING
 
 
 class MasksTraining(Training[MasksRecipe]):
-    """Stage one: promptable masks over a frozen CLIP."""
-
     recipe = MasksRecipe
 
     at = (
@@ -155,8 +152,6 @@ class MasksTraining(Training[MasksRecipe]):
 
 
 class AlignTraining(Training[AlignRecipe]):
-    """Stage two: an adapter that aligns regions with entities of captions."""
-
     recipe = AlignRecipe
 
     at = (

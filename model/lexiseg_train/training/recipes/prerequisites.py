@@ -43,7 +43,6 @@ def lacks_prerequisite(prerequisites: Iterable[Prerequisite], recipe: RunRecipe)
 
 
 def untrained_prerequisites(planned: Planned) -> Iterator[Planned]:
-    """The recipes to train before this one, in order."""
     for each in planned.training.prerequisites(planned.recipe):
         if not is_finished(each.file):
             first = plan_of(each, planned.recipe)

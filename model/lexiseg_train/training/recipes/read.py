@@ -210,8 +210,6 @@ ELSEWHERE = {
 
 
 class Setting(NamedTuple):
-    """One setting by its dotted name, as an override has it."""
-
     name: str
     value: Any
     line: str  # what it says

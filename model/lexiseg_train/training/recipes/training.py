@@ -32,8 +32,6 @@ AtAddress: TypeAlias = "Callable[[str], AbstractContextManager[Teacher]]"
 
 
 class Prerequisite(NamedTuple):
-    """A file that a recipe needs and that another recipe can train."""
-
     key: str  # setting of the recipe that names the file
     file: Path
     name: str  # recipe that writes it
@@ -45,8 +43,6 @@ class Prerequisite(NamedTuple):
 
 
 class Code(NamedTuple):
-    """What a training calls, by the values of its recipe."""
-
     network: Callable[[Any], nn.Module]  # the untrained network
     trainer: Callable[[Any], Run[Any, Any, Any]]
     publish: Callable[[Any, Path], ModelCard | None]
@@ -60,14 +56,11 @@ class Rehearsal(NamedTuple):
 
 
 class Training(ABC, Generic[Recipe]):
-    """The training of one recipe."""
-
     recipe: type[Recipe]  # class of its values
 
     at: tuple[str, str, str]  # MODULE:NAME of the untrained network, the trainer and the publication
 
     def code(self) -> Code:
-        """Import and return what `network`, `trainer` and `publish` call."""
         return Code(*map(resolve_name, self.at))
 
     @abstractmethod

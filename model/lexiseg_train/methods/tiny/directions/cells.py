@@ -53,8 +53,6 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Part(NamedTuple):
-    """A part: its name, its sides in pixels, and what it is a part of."""
-
     name: str
     xyxy: tuple[float, float, float, float]
     of: str
@@ -169,7 +167,6 @@ def photographs_of(root: Path, name: str) -> IndexedDataset:
 
 
 def _sampled(segmenter: TinySegmenter, root: Path, data: IndexedDataset, samples: list[Sample]) -> Iterator[Arrays]:
-    """What each photograph gives, as arrays by name."""
     held_out, parts = HeldOut(root, data.name, of_everyday_check(root, data.name)), Parts(root)
     for number, sample in enumerate(samples):
         image, mask = sample.read(len(data.classes))

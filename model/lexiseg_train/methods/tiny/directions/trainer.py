@@ -78,7 +78,6 @@ class Batch(NamedTuple):
 
 
 def count_photographs(sets: Sequence[Cells], part_names: Sequence[str]) -> dict[str, int]:
-    """How many photographs show each name."""
     counts: dict[str, int] = {}
     for cells in sets:
         names = [(cells.value, value, name) for value, name in enumerate(cells.classes) if name != BACKGROUND]
@@ -92,7 +91,6 @@ def count_photographs(sets: Sequence[Cells], part_names: Sequence[str]) -> dict[
 def set_cells(
     cells: Cells, presence: Tensor, folds: NDArray[np.int64], names: Sequence[str], part_names: Sequence[str]
 ) -> SetCells:
-    """What a set says of the names."""
     index = {name: place for place, name in enumerate(names)}
     of_value = np.full(IGNORE + 1, UNKNOWN)
     of_value[: len(cells.classes)] = [index.get(name, UNKNOWN) for name in cells.classes]
@@ -200,7 +198,6 @@ class Directions(nn.Module):
 
 
 def untrained(recipe: DirectionsRecipe) -> Directions:
-    """Directions of one name."""
     embedding = catalogue.read_card(folder_below(recipe.base_weights)).embedding or 1
     return Directions(recipe.folds, 1, torch.zeros(embedding + MIDDLE), torch.ones(embedding + MIDDLE))
 
@@ -301,8 +298,6 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
 
 
 class Scoring:
-    """Scores by the texts of names, above the background's bound."""
-
     def __init__(self, segmenter: TinySegmenter, names: list[str]) -> None:
         self.network: TinyNetwork = segmenter.network
         rows = torch.from_numpy(segmenter.tower.encode(list(map(TEMPLATE.format, names))))

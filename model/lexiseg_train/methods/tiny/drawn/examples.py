@@ -66,8 +66,6 @@ class Candidate(NamedTuple):
 
 
 class CutObject(NamedTuple):
-    """An object that is cut out of a photograph by its mask."""
-
     source: int  # index of the source
     photograph: int  # index in the source's pack
     concept: int
@@ -76,8 +74,6 @@ class CutObject(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Views of B photographs, and the questions about them."""
-
     views: Views
     questions: BatchQuestions
 
@@ -95,8 +91,6 @@ def to_crop(cut: CutObject, size: int, random: np.random.Generator) -> Matrix:
 
 
 class Examples(Stream[Batch]):
-    """An endless stream of batches of crops of `size` pixels."""
-
     def __init__(
         self, sources: list[Source], table: TextTable, recipe: TinyRecipe, size: int, batch: int, same_meaning: float
     ) -> None:

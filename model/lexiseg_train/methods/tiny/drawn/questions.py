@@ -51,12 +51,10 @@ class LabelSpace:
         )
 
     def present(self, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """The concepts that labels show."""
         rows = np.setdiff1d(np.unique(labels), [IGNORE]).astype(np.int64) - int(self.has_background)
         return self.concepts[rows[rows >= 0]]
 
     def value(self, concept: int) -> int:
-        """The mask value of a class."""
         return int(np.flatnonzero(self.concepts == concept)[0]) + int(self.has_background)
 
     def undecided(

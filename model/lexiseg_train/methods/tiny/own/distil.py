@@ -65,7 +65,6 @@ def _local_teacher(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
 
 
 def tiny_recipe(recipe: DistilRecipe) -> TinyRecipe:
-    """The recipe of `tiny` for the labelled photographs."""
     root = recipe.out / DATASET_FOLDER
     folders = {"data": root, "packs": root / "packs"}
     return recipe.model_copy(update=folders | {"sets": {OWN: 1.0}, "paste": 0.0})

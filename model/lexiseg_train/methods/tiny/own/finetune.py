@@ -156,7 +156,6 @@ def initial_taught(network: TinyNetwork, n_classes: int) -> Taught:
 
 
 def untrained(recipe: FinetuneRecipe) -> Tuned:
-    """Untrained network of one part and class."""
     network = TinyNetwork()
     return Tuned(network, [Solved(torch.zeros(1, TEACHING), torch.ones(1))])
 
@@ -222,7 +221,6 @@ class FinetuneTrainer(TinyTrainer):
 
 
 def of_images(questions: Questions, images: Tensor) -> Questions:
-    """The questions of some images [n], int64."""
     part: Questions = tree_map_only(Tensor, lambda each: each[images], questions)
     return part
 

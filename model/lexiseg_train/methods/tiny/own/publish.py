@@ -123,7 +123,6 @@ class Trial:
         write_more_words(folder, start, [*names])
 
     def model(self, taught: Mapping[str, Tensor]) -> Segmenter:
-        """The start with these taught classes, loaded."""
         halves = {name: value.half().contiguous() for name, value in taught.items() if value.is_floating_point()}
         save_file(with_taught(self._weights, halves), self.folder / FILE)
         card = self.card.model_copy(update={"weights_sha256": file_digest(self.folder / FILE)})

@@ -72,8 +72,6 @@ class Clicks(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A crop [size, size, 3] and the prompts for its objects."""
-
     source: int  # place of its set
     is_whole: bool  # all that may be an object is one
     crop: NDArray[np.uint8]

@@ -44,7 +44,6 @@ class Photograph(NamedTuple):
 
 
 def gather(segmenter: TinySegmenter, scenes: Sequence[Scene[Objects]], seed: int = 0) -> list[Photograph]:
-    """Encode photographs and choose objects."""
     random = np.random.default_rng(seed)
     photographs = []
     for place in np.linspace(0, len(scenes) - 1, min(PHOTOGRAPHS, len(scenes))).round().astype(int):
@@ -97,7 +96,6 @@ def _reached(segmenter: TinySegmenter, photograph: Photograph) -> float:
 
 
 def main(root: Path, names: Sequence[str]) -> None:
-    """Fit on training splits and print the settings."""
     segmenter = catalogue.load("tiny")
     assert isinstance(segmenter, TinySegmenter)
     scenes = {name: read_object_scenes(name, root, "train").scenes for name in names}

@@ -128,7 +128,6 @@ def _masks_by_others(targets: Tensor, n: int) -> Tensor:
 
 
 def first_points(prompts: Prompts, some: slice) -> Prompts:
-    """Some of the prompts, without any but their first point."""
     points, signs, boxes, has_box = (part[:, some] for part in prompts)
     return Prompts(points[:, :, :1], signs[:, :, :1], boxes, has_box)
 
@@ -235,7 +234,6 @@ def overlaps(logits: Tensor, target: Tensor, valid_cells: Tensor) -> Tensor:
 
 
 def untrained(recipe: PromptsRecipe) -> PromptHead:
-    """Untrained head of the usual width."""
     return PromptHead()
 
 
