@@ -21,6 +21,7 @@ from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files.names import pictures_in
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.reader import Picture, read
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotations.listed import class_name
 from lexiseg_train.data.files.documents import read_json
@@ -186,6 +187,16 @@ class IndexedDataset:
     @property
     def has_background(self) -> bool:
         return self.classes[0] == BACKGROUND
+
+    @property
+    def named(self) -> dict[int, str]:
+        """Classes without the background by mask value."""
+        return {value: name for value, name in enumerate(self.classes) if name != BACKGROUND}
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        background = Background() if self.has_background else None
+        return Vocabulary(tuple(map(ClassEntry, self.named.values())), background, self.name)
 
 
 def one_value_warning_of(data: IndexedDataset) -> tuple[str, ...]:

@@ -16,8 +16,7 @@ from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import segment
-from lexiseg_model.types import Background, ClassEntry, Segment, Vocabulary
-from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.types import Segment
 from lexiseg_train.data.indexed import IndexedDataset, evenly_spread
 from lexiseg_train.evaluation.comparison import Difference, compare_counts
 from lexiseg_train.evaluation.counts import rounded, scores
@@ -100,18 +99,15 @@ def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, cou
 
 
 def _paint_answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
-    classes = tuple(ClassEntry(name) for name in data.classes if name != BACKGROUND)
-    vocabulary = Vocabulary(classes, Background() if data.has_background else None, data.name)
-    features = segmenter.encode(image)
-    answer = segment("semantic", segmenter, features, vocabulary)
+    answer = segment("semantic", segmenter, segmenter.encode(image), data.vocabulary)
     return paint(image, answer.label_map, answer.segments)
 
 
 def _paint_truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
     segments, labels = list[Segment](), np.zeros(mask.shape, np.uint16)
-    for value, name in enumerate(data.classes):
+    for value, name in data.named.items():
         inside = mask == value
-        if name != BACKGROUND and inside.any():
+        if inside.any():
             rle = encode_mask(inside)
             segments.append(Segment(len(segments) + 1, name, value - data.has_background, 1.0, rle))
             labels[inside] = len(segments)

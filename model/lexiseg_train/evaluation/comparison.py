@@ -24,9 +24,8 @@ from torch import Tensor
 from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter, words_of
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import Background, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, read_dataset
 from lexiseg_train.data.scenes import components
@@ -65,10 +64,9 @@ class Examiner:
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
         self._segmenter = segmenter
         self._n = len(data.classes)
-        self._entries = {value: ClassEntry(name) for value, name in enumerate(data.classes) if name != BACKGROUND}
-        self._background = Background() if data.has_background else None
+        classes, self._background = data.vocabulary.classes, data.vocabulary.background
+        self._entries = dict(zip(data.named, classes, strict=True))
         self._rows_of = KnownRows(segmenter)
-        classes = tuple(self._entries.values())
         self._bank = words_of(segmenter).text_bank(classes, self._rows_of(words_of(segmenter).texts(classes)))
 
     def __call__(self, sample: Sample) -> Examined:

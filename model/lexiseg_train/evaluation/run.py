@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,8 @@ from torch import Tensor
 
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
+from lexiseg_model.types import ClassEntry, Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IndexedDataset, one_value_warning
 from lexiseg_train.evaluation.counts import Counts, Scores, count, rounded, scores
@@ -109,11 +108,10 @@ def count_photographs(
     gets a class. Mask value 255 is ignored. `renamed` has words in place of class names.
     """
     renamed = renamed or {}
-    classes = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
-    vocabulary = Vocabulary(classes, Background() if data.has_background else None, data.name)
+    entries = tuple(ClassEntry(renamed.get(name, name)) for name in data.named.values())
+    vocabulary = replace(data.vocabulary, classes=entries)
     rows_of, refine = KnownRows(segmenter), refine or segmenter.card.refine
-    # Mask value of each row of the scores; with a background the last row is its own, mask value 0.
-    value_of = np.arange(len(classes)) if not data.has_background else np.append(np.arange(1, len(classes) + 1), 0)
+    value_of = np.array([*data.named, 0])  # mask value of each row of the scores; the background's comes last
     scaled = [segmenter if scale == 1 else _at_scale(segmenter, scale) for scale in views.scales]
 
     def score_views(image: NDArray[np.uint8]) -> Iterator[Tensor]:

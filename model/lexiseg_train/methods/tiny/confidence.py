@@ -22,7 +22,6 @@ from lexiseg_model.tasks import segment
 from lexiseg_model.tasks.pixels import score_weights
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
-from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 
@@ -136,7 +135,7 @@ def _judged(
 ) -> Iterator[list[float]]:
     image, truth = sample.read(len(data.classes))
     features = segmenter.encode(image)
-    values = {name: value for value, name in enumerate(data.classes) if name != BACKGROUND}
+    values = {name: value for value, name in data.named.items()}
     present = [name for name, value in values.items() if (truth == value).mean() >= MIN_SHARE]
     others = [word for word in rare if word not in values]
     for n_words in LENGTHS:

@@ -27,7 +27,6 @@ from lexiseg_model.methods.tiny.settings import TogetherRule
 from lexiseg_model.methods.tiny.teaching import cell_labels
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
-from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, evenly_spread, read_dataset
 from lexiseg_train.methods.tiny.confidence import MIN_SHARE
@@ -51,7 +50,7 @@ class Question(NamedTuple):
 
 def questions(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Generator) -> Iterator[Question]:
     book, rows_of = TextBook.read(TEXTS), KnownRows(segmenter)
-    names = [name for name in data.classes if name != BACKGROUND]
+    names = [*data.named.values()]
     for sample in evenly_spread(data.samples, PHOTOGRAPHS):
         image, mask = sample.read(len(data.classes))
         features = segmenter.encode(image)

@@ -44,7 +44,6 @@ from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
-from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.heads import MAX_PICTURES, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_train.data.alike import GROUPS
@@ -244,7 +243,8 @@ def solved_heads(recipe: FinetuneRecipe, inner: TinyRecipe, fold_of: NDArray[np.
     """The head of each fold's other photographs, and of all. Raises TeachingError: these show no two labels."""
     data = read_dataset(inner.data, OWN, "train")
     segmenter = catalogue.load_folder(recipe.start_folder(), recipe.device)
-    lessons, names, size = dict(lessons_of(segmenter, data)), names_of(data), teachable(segmenter).teaching_size
+    lessons, names = dict(lessons_of(segmenter, data)), [*data.named.values()]
+    size = teachable(segmenter).teaching_size
     solve([*lessons.values()], names)  # raises
     return [
         Solved.of([each for index, each in lessons.items() if fold_of[index] != fold], names, size)
@@ -254,7 +254,7 @@ def solved_heads(recipe: FinetuneRecipe, inner: TinyRecipe, fold_of: NDArray[np.
 
 def lessons_of(segmenter: Segmenter, data: IndexedDataset) -> Iterator[tuple[int, Lesson]]:
     """What evenly chosen photographs teach, by their numbers."""
-    names, labels = names_of(data), labels_by_value(data)
+    names, labels = tuple(data.named.values()), labels_by_value(data)
     bank = bank_of(segmenter, Vocabulary(tuple(map(ClassEntry, names)), Background()), KnownRows(segmenter))
     for index in evenly_spread(range(len(data.samples)), MAX_PICTURES):
         image, truth = data.samples[index].read(len(data.classes))
@@ -262,17 +262,12 @@ def lessons_of(segmenter: Segmenter, data: IndexedDataset) -> Iterator[tuple[int
         yield index, teachable(segmenter).lesson(features, LabelledPicture(labels[truth], names), bank)
 
 
-def names_of(data: IndexedDataset) -> tuple[str, ...]:
-    return tuple(name for name in data.classes if name != BACKGROUND)
-
-
 def labels_by_value(data: IndexedDataset) -> NDArray[np.int64]:
     """[256] the label in a lesson of each mask value; the background is the last."""
-    values = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
     labels = np.full(256, UNKNOWN)
-    labels[values] = np.arange(len(values))
+    labels[[*data.named]] = np.arange(len(data.named))
     if data.has_background:
-        labels[0] = len(values)
+        labels[0] = len(data.named)
     return labels
 
 

@@ -26,7 +26,6 @@ from lexiseg_train.methods.tiny.own.finetune import (
     count_folds,
     folds,
     initial_taught,
-    names_of,
     read_groups,
     with_taught,
 )
@@ -55,7 +54,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     tuned = [under(f"{index}.taught.", parts) for index in range(n_folds + 1)]
     solved = [only_solved(start, under(f"{index}.", parts)) for index in range(n_folds + 1)]
     with TemporaryDirectory() as place:
-        trial = Trial(Path(place), start, names_of(data), recipe.device)
+        trial = Trial(Path(place), start, [*data.named.values()], recipe.device)
         compared = cross_validate(trial, solved, tuned, data, recipe)
         gained = compared.change.difference > 0
         print(verdict(compared), flush=True)
@@ -75,7 +74,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     if not gained:
         compared = replace(compared, after=compared.before)
     started, before = started_from(start / weights.name)
-    names = ", ".join(names_of(data))
+    names = ", ".join(data.named.values())
     card = below.model_copy(
         update=origin_fields(recipe, weights, below=below)
         | {
@@ -115,12 +114,12 @@ def only_solved(start: Path, part: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class Trial:
     """A model directory for measuring: the start with the user's words and taught classes to replace."""
 
-    def __init__(self, folder: Path, start: Path, names: tuple[str, ...], device: str) -> None:
+    def __init__(self, folder: Path, start: Path, names: list[str], device: str) -> None:
         self.folder, self._device = folder, device
         card = catalogue.read_card(start)
-        self.card = card.model_copy(update={"settings": card.settings | {"taught": [*names]}})
+        self.card = card.model_copy(update={"settings": card.settings | {"taught": names}})
         self._weights = load_file(start / FILE)
-        write_more_words(folder, start, [*names])
+        write_more_words(folder, start, names)
 
     def model(self, taught: Mapping[str, Tensor]) -> Segmenter:
         halves = {name: value.half().contiguous() for name, value in taught.items() if value.is_floating_point()}
