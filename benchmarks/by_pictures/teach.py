@@ -34,7 +34,7 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_train.data.indexed import CLASSES, IndexedDataset, Sample, read_dataset
 from lexiseg_train.evaluation.counts import count, scores
-from lexiseg_train.methods.tiny.own.finetune import labels_by_value, names_of
+from lexiseg_train.methods.tiny.own.finetune import labels_by_value
 from lexiseg_train.training.recipes.read import read_recipe
 
 SETS = ("faces", "corridors", "small-things", "plates", "helmets", "hands", "car-parts", "msrc", "scenes")
@@ -56,7 +56,8 @@ class Taught:
 
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
         self._segmenter, self._data, self._n_classes = segmenter, data, len(data.classes)
-        self.names, self._labels, self._rows_of = names_of(data), labels_by_value(data), KnownRows(segmenter)
+        self.names = tuple(data.named.values())
+        self._labels, self._rows_of = labels_by_value(data), KnownRows(segmenter)
         self.values = [data.classes.index(name) for name in self.names]
         self.words = Vocabulary(tuple(map(ClassEntry, self.names)), Background() if data.has_background else None)
         self._known: dict[int, Picture] = {}
