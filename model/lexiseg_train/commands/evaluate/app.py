@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from lexiseg_model.command_line.options import Grouped, JsonReport, output_file, output_folder
-from lexiseg_model.types import Refinement
+from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
-
-
-class EvalOptions(NamedTuple):
-    """The options of the command line; each way of measuring reads the ones that it knows."""
-
-    root: Path
-    progress: Path
-    dataset: str = ""
-    split: str = "val"
-    task: Literal["semantic", "instance", "panoptic", "point", "box"] = "semantic"
-    protocol: str = ""  # rules of a public benchmark, or the paper
-    limit: int | None = None  # only the first images
-    refine: Refinement | None = None
-    grid: int | None = None  # points along each side; None: one point where an object is deepest
-    json: Path | None = None
-    markdown: Path | None = None
 
 
 class Evaluations(TyperGroup):

@@ -14,7 +14,7 @@ from lexiseg_model.command_line.options import write_json, write_text
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_train.commands.evaluate import scenes
-from lexiseg_train.commands.evaluate.app import EvalOptions
+from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.benchmark import AnnotatedSet, read_benchmark
 from lexiseg_train.evaluation.benchmarks.report import (

@@ -18,7 +18,7 @@ from lexiseg_model.command_line.options import write_json
 from lexiseg_model.errors import OptionError
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
-from lexiseg_train.commands.evaluate.app import EvalOptions
+from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import one_value_warning_of, read_dataset
 from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes

@@ -40,7 +40,7 @@ def prove_model(
 
       lexiseg models prove tcl --dataset voc21 --root data/ --checkpoint tcl.pth --clip ViT-B-16.pt --models-dir models/
     """
-    from lexiseg_train.commands.evaluate.app import EvalOptions
+    from lexiseg_train.commands.evaluate.options import EvalOptions
     from lexiseg_train.commands.prove.run import prove
 
     def import_model(arguments: Sequence[str]) -> None:

@@ -16,8 +16,8 @@ from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError
-from lexiseg_train.commands.evaluate.app import EvalOptions
 from lexiseg_train.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
+from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.benchmark import read_benchmark
 from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, published
