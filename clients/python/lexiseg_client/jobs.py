@@ -14,10 +14,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, TypeAlias, TypeVar, cast
 
 from lexiseg_client.address import PREFIX, path_of
-from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.mapping import ProgressLine, check_several
 from lexiseg_client.calling.steps import Call, Resource, Send, Wait, Work, awaited
 from lexiseg_client.errors import Problem, TimedOut, read_problem
@@ -75,35 +74,27 @@ class JobAnswer:
 JobImages: TypeAlias = str | os.PathLike[str] | Sequence[str]
 
 
-class _Source(NamedTuple):
-    """The pictures of a job: one of the three."""
-
-    urls: Sequence[str] | None
-    archive: str | os.PathLike[str] | None
-    folder: str | None
-
-
 def _arranged(
-    images: JobImages | Classes | None, classes: Classes | None, named: _Source
-) -> tuple[_Source, Classes | None]:
-    """The pictures and the classes of `Jobs.create`; the classes may come first where the pictures are named."""
+    images: JobImages | Classes | None, classes: Classes | None, named: dict[str, Any]
+) -> tuple[dict[str, Any], Classes | None]:
+    """The pictures, by name, and the classes of `Jobs.create`; these may come first where the pictures are `named`."""
     if images is None:
         return named, classes
-    if any(each is not None for each in named):
+    if named:
         if classes is not None:
             raise TypeError("the pictures are given twice: as first argument, and as urls, archive or folder")
         return named, cast("Classes", images)
     if isinstance(images, os.PathLike) or (isinstance(images, str) and "://" not in images):
-        return _Source(None, images, None), classes
+        return {"archive": images}, classes
     if isinstance(images, str):
-        return (_Source(None, None, images) if images.startswith("s3://") else _Source([images], None, None)), classes
+        return ({"folder": images} if images.startswith("s3://") else {"urls": [images]}), classes
     expected = "images: expected an archive, a folder, or a list of addresses"
     check_several(images, expected)
     addresses = list(cast("Sequence[str]", images))
     for each in addresses:
         if not isinstance(each, str) or "://" not in each:
             raise TypeError(f"{expected}; got {each!r:.60} in it")
-    return _Source(addresses, None, None), classes
+    return {"urls": addresses}, classes
 
 
 _Page: TypeAlias = "tuple[list[JobAnswer], str | None]"  # answers, and the path of the next ones
@@ -133,7 +124,8 @@ class _Job(Resource):
         return f"{path_of(ROUTE, self.id)}/results?to=jsonl&limit={PARTS_PER_PAGE}"
 
     def _refreshed(self, timeout: float | None) -> Call[JobState]:
-        self.state = yield from _state(self._calls, self.id, timeout)
+        request, deadline = Send("GET", path_of(ROUTE, self.id)), self._calls.deadline(timeout)
+        self.state = yield from self._calls.rest.ask(request, json_as(JobState.from_dict), deadline)
         return self.state
 
     def _until_done(self, timeout: float | None, show: Callable[[JobState], object]) -> Call[JobState]:
@@ -222,10 +214,27 @@ class AsyncJob(_Job):
                 yield answer
 
 
-class _Jobs(Resource, Generic[J]):
-    """The jobs of an API key, as objects of a `_kind`."""
+class _JobMaker(Resource, Generic[J]):
+    """Makes jobs of a `_kind` of what the server says."""
 
     _kind: type[J]
+
+    def _job(self, document: Mapping[str, Any]) -> J:
+        return self._kind(self._client, JobState.from_dict(document))
+
+    def _created(self, job: dict[str, Any], archive: str | os.PathLike[str] | None, timeout: float | None) -> Call[J]:
+        with ExitStack() as stack:
+            body: dict[str, Any] = {"json": job}
+            if archive is not None:
+                file: BinaryIO = stack.enter_context(closing((yield Work(partial(_opened, Path(archive))))))
+                body = {"data": {"request": json.dumps(job)}, "files": {"archive": ("archive", file)}}
+                timeout = UPLOAD_SECONDS if timeout is None else timeout
+            request = Send("POST", ROUTE, body=body, repeatable=False)
+            return (yield from self._calls.rest.ask(request, json_as(self._job), self._calls.deadline(timeout)))
+
+
+class _Jobs(_JobMaker[J]):
+    """The jobs of an API key."""
 
     def create(
         self,
@@ -260,20 +269,20 @@ class _Jobs(Resource, Generic[J]):
             InvalidValue, NotAllowed: the server refuses the pictures or the question.
             OSError: the archive cannot be read.
         """
-        source, classes = _arranged(images, classes, _Source(urls, archive, folder))
-        optional = {"urls": source.urls, "folder": source.folder, "webhook": webhook}
-        job: dict[str, Any] = {"question": question_json(classes, options), "to": to}
-        job |= {name: value for name, value in optional.items() if value is not None}
-        return self._run(_made(self._kind, self._client, _created(self._calls, job, source.archive, timeout)))
+        named = {"urls": urls, "archive": archive, "folder": folder}
+        source, classes = _arranged(images, classes, {name: each for name, each in named.items() if each is not None})
+        job = {"question": question_json(classes, options), "to": to, **source}
+        if webhook is not None:
+            job["webhook"] = webhook
+        return self._run(self._created(job, job.pop("archive", None), timeout))
 
     def get(self, identity: str, *, timeout: float | None = None) -> J:
         """A job by its id. Raises UnknownJob: no such job of this API key."""
-        return self._run(_made(self._kind, self._client, _state(self._calls, identity, timeout)))
+        return self._ask(Send("GET", path_of(ROUTE, identity)), json_as(self._job), timeout)
 
     def list(self, *, timeout: float | None = None) -> builtins.list[J]:
         """All jobs of this API key, the oldest first."""
-        parse = json_as(lambda page: [self._kind(self._client, JobState.from_dict(each)) for each in page["jobs"]])
-        return self._ask(Send("GET", ROUTE), parse, timeout)
+        return self._ask(Send("GET", ROUTE), json_as(lambda page: [self._job(each) for each in page["jobs"]]), timeout)
 
 
 class Jobs(_Jobs[Job]):
@@ -282,34 +291,13 @@ class Jobs(_Jobs[Job]):
     _kind = Job
 
 
-class AsyncJobs(Resource):
+class AsyncJobs(_JobMaker[AsyncJob]):
     """As `Jobs`: `client.jobs` of an `AsyncClient`."""
 
     _kind = AsyncJob
     create = awaited(_Jobs[AsyncJob].create)
     get = awaited(_Jobs[AsyncJob].get)
     list = awaited(_Jobs[AsyncJob].list)
-
-
-def _made(kind: type[J], client: Client | AsyncClient, call: Call[JobState]) -> Call[J]:
-    return kind(client, (yield from call))
-
-
-def _created(
-    calls: Calls, job: dict[str, Any], archive: str | os.PathLike[str] | None, timeout: float | None
-) -> Call[JobState]:
-    with ExitStack() as stack:
-        body: dict[str, Any] = {"json": job}
-        if archive is not None:
-            file: BinaryIO = stack.enter_context(closing((yield Work(partial(_opened, Path(archive))))))
-            body = {"data": {"request": json.dumps(job)}, "files": {"archive": ("archive", file)}}
-            timeout = UPLOAD_SECONDS if timeout is None else timeout
-        request = Send("POST", ROUTE, body=body, repeatable=False)
-        return (yield from calls.rest.ask(request, json_as(JobState.from_dict), calls.deadline(timeout)))
-
-
-def _state(calls: Calls, identity: str, timeout: float | None) -> Call[JobState]:
-    return calls.rest.ask(Send("GET", path_of(ROUTE, identity)), json_as(JobState.from_dict), calls.deadline(timeout))
 
 
 def _answer_of(line: bytes) -> JobAnswer:
