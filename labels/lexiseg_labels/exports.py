@@ -32,18 +32,8 @@ from lexiseg_labels.formats import (
 )
 from lexiseg_labels.names import fitting
 
-OURS = (
-    coco.FORMAT,
-    coco_panoptic.FORMAT,
-    yolo.FORMAT,
-    voc.FORMAT,
-    cvat.FORMAT,
-    labelme.FORMAT,
-    label_studio.FORMAT,
-    label_maps.FORMAT,
-    geojson.FORMAT,
-    datumaro.FORMAT,
-)
+MODULES = (coco, coco_panoptic, yolo, voc, cvat, labelme, label_studio, label_maps, geojson, datumaro)
+OURS = tuple(module.FORMAT for module in MODULES)
 GROUP = "lexiseg.exports"
 MEDIA_TYPES = {"json": "application/json", "xml": "application/xml", "zip": "application/zip"}  # by suffix
 

@@ -170,19 +170,27 @@ class Segmentation(AnswerFields, _Exporters):
             TypeError, ValueError, LookupError: a member is missing or invalid.
         """
 
-        def decoded(content: str | None) -> bytes | None:
-            return None if content is None else base64.b64decode(content, validate=True)
+        label_map = (document.get("label_map") or {}).get("base64")
+        encoded = (label_map, document.get("overlay"), document.get("confidence"))
+        pictures = (None if text is None else base64.b64decode(text, validate=True) for text in encoded)
+        return cls.with_pictures(document, *pictures)
 
+    @classmethod
+    def with_pictures(
+        cls, document: Mapping[str, Any], label_map: bytes | None, overlay: bytes | None, confidence: bytes | None
+    ) -> Segmentation:
+        """As `from_dict`, with the files of the pictures."""
         size = read_size(document["size"])
-        label_map = decoded((document.get("label_map") or {}).get("base64"))
         map_file = None if label_map is None else LabelMapPng(size, label_map)
+        segments = tuple(segment_of(entry, size, map_file) for entry in document["segments"])
+        fields = read_fields({**document, "size": size})
         return cls(
-            **read_fields({**document, "size": size}),
+            **fields,
             id=document["id"],
-            segments=tuple(segment_of(entry, size, map_file) for entry in document["segments"]),
-            overlay=decoded(document.get("overlay")),
+            segments=segments,
+            overlay=overlay,
             map_file=map_file,
-            confidence_png=decoded(document.get("confidence")),
+            confidence_png=confidence,
         )
 
     def named(self, label: str) -> tuple[Segment, ...]:

@@ -19,7 +19,7 @@ from lexiseg_client.heads import AsyncHeads
 from lexiseg_client.jobs import AsyncJobs
 from lexiseg_client.question import Classes, Unpack
 from lexiseg_client.rest import Connecting, arguments, translate_errors
-from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
+from lexiseg_client.video import FrameAnswer, NewQuestion, StreamItem, StreamOptions
 from lexiseg_client.vocabularies import AsyncVocabularies
 from lexiseg_labels.segmentation import Segmentation
 
@@ -134,7 +134,7 @@ class AsyncClient:
         connect = self._calls.connect(timeout, self._channel is not None)
         from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 
-        return self._answers(connect, stream_config(classes, options), frames)
+        return self._answers(connect, stream_config(NewQuestion(classes, **options)), frames)
 
     async def _answers(
         self,

@@ -32,7 +32,7 @@ from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
 from lexiseg_client.question import Classes, Options, Unpack, question_json
 from lexiseg_client.rest import Connecting, Health, Model, arguments, translate_errors
-from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
+from lexiseg_client.video import FrameAnswer, NewQuestion, StreamItem, StreamOptions
 from lexiseg_client.vocabularies import Vocabularies
 from lexiseg_labels.segmentation import Segmentation
 
@@ -268,7 +268,7 @@ class Client:
         connect = self._calls.connect(timeout, self._channel is not None)
         from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 
-        return self._answers(connect, stream_config(classes, options), frames)
+        return self._answers(connect, stream_config(NewQuestion(classes, **options)), frames)
 
     def _answers(
         self, connect: Call[None], first: pb.SegmentVideoRequest, items: Iterable[StreamItem]

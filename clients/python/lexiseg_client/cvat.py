@@ -136,7 +136,8 @@ def _taught(client: Client, number: int, host: str) -> tuple[str, frozenset[str]
                 image.get("name", "") for image in images if any(each.tag not in cvat.NO_MARK for each in image)
             }
             # CVAT's names of a video's frames have no suffix.
-            pictures = {entry for entry in task.namelist() if {entry[len(IMAGES) :], _without_suffix(entry)} & labelled}
+            names = {entry: PurePosixPath(entry[len(IMAGES) :]) for entry in task.namelist()}
+            pictures = [entry for entry, name in names.items() if {str(name), str(name.with_suffix(""))} & labelled]
             for entry in pictures:
                 archive.writestr(entry, task.read(entry))
             archive.writestr(cvat.LISTING, listing)
@@ -148,10 +149,6 @@ def _taught(client: Client, number: int, host: str) -> tuple[str, frozenset[str]
     if all(entry.kept == "words" for entry in head.classes):
         logging.getLogger(__name__).warning("declined, no gain: words stay; label more pictures")
     return f"{name}@{head.version}", frozenset(labelled)
-
-
-def _without_suffix(entry: str) -> str:
-    return str(PurePosixPath(entry[len(IMAGES) :]).with_suffix(""))
 
 
 def _class(label: str) -> Class:

@@ -6,7 +6,6 @@ them. Of a video the frames are read in which somebody set a shape.
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,10 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, Format, category_name
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, reader_of, shape_reader, turned
-from lexiseg_labels.masks import png
+from lexiseg_labels.formats.marks import SLACK, Listed, box_corners, ellipse, reader_of, shape_reader, turned
 from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.masks.outlines import Size
-from lexiseg_labels.masks.rle import lengths_of
+from lexiseg_labels.masks.rle import encode, lengths_of
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 from lexiseg_labels.tracks import Clip, Keyframe, frame_name, shapes_in
 
@@ -39,6 +37,12 @@ MAX_FRAME_DIGITS = 9
 def xml_text(text: str) -> str:
     """A text with characters without a form in XML escaped as in JSON, for names of files."""
     return NO_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def add_texts(parent: ElementTree.Element, **texts: object) -> None:
+    """Add an element with a text for each name."""
+    for name, text in texts.items():
+        ElementTree.SubElement(parent, name).text = xml_text(str(text))
 
 
 def to_cvat(
@@ -63,7 +67,7 @@ def to_cvat(
     if shape not in ("mask", "polygon"):
         raise ValueError(f"shape: expected mask or polygon, got {shape!r}")
     root = ElementTree.Element("annotations")
-    ElementTree.SubElement(root, "version").text = "1.1"
+    add_texts(root, version="1.1")
     image = _image(image_id, image_name, answer.size)
     root.append(image)
     for segment in exportable(answer.segments):
@@ -99,7 +103,7 @@ def _annotations(data: DataSet) -> Iterator[bytes]:
     yield f"{DECLARATION}<annotations>\n  <version>1.1</version>\n  <meta><task><labels>".encode()
     for name in data.categories:  # of the task, without which datumaro reads no labels
         label = ElementTree.Element("label")
-        ElementTree.SubElement(label, "name").text = xml_text(name)
+        add_texts(label, name=name)
         yield ElementTree.tostring(label, "unicode").encode()
     yield b"</labels></task></meta>\n"
     for number, picture in enumerate(data.pictures()):
@@ -114,18 +118,15 @@ def _annotations(data: DataSet) -> Iterator[bytes]:
 def video_xml(clip: Clip) -> bytes:
     """CVAT XML (`CVAT for video 1.1`): a track for each object, with a polygon in each frame that shows it."""
     root = ElementTree.Element("annotations")
-    ElementTree.SubElement(root, "version").text = "1.1"
+    add_texts(root, version="1.1")
     meta = ElementTree.SubElement(root, "meta")
     task = ElementTree.SubElement(meta, "task")
-    labels, size = (ElementTree.SubElement(task, name) for name in ("labels", "original_size"))
-    texts = {"name": clip.name, "size": clip.n_frames, "mode": "interpolation"}
-    listed: list[tuple[ElementTree.Element, dict[str, Any]]]
-    listed = [(task, texts), (size, {"width": clip.size[1], "height": clip.size[0]}), (meta, {"source": clip.name})]
-    names = dict.fromkeys(label for _, label in clip.tracks)
-    listed += [(ElementTree.SubElement(labels, "label"), {"name": name}) for name in names]
-    for parent, members in listed:
-        for name, text in members.items():
-            ElementTree.SubElement(parent, name).text = xml_text(str(text))
+    add_texts(task, name=clip.name, size=clip.n_frames, mode="interpolation")
+    labels = ElementTree.SubElement(task, "labels")
+    for name in dict.fromkeys(label for _, label in clip.tracks):
+        add_texts(ElementTree.SubElement(labels, "label"), name=name)
+    add_texts(ElementTree.SubElement(task, "original_size"), width=clip.size[1], height=clip.size[0])
+    add_texts(meta, source=clip.name)
     for number, ((_, label), by_frame) in enumerate(clip.tracks.items()):
         about = {"id": str(number), "label": xml_text(label), "source": "auto"}
         track = ElementTree.SubElement(root, "track", about)
@@ -195,7 +196,7 @@ def _shape_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
 def _outline_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
     turn = float(element.get("rotation", 0))
     if element.tag == "mask":
-        return _labelme_mask(element, size)
+        return _points_of(element, size) | {"segmentation": _run_lengths(element, size)}
     if element.tag == "box":
         left, top, right, bottom = (float(element.get(name, "")) for name in ("xtl", "ytl", "xbr", "ybr"))
         if not turn:
@@ -228,22 +229,18 @@ def _points_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
     return {"shape_type": element.tag, "points": points}
 
 
-def _labelme_mask(element: ElementTree.Element, size: Size) -> dict[str, Any]:
-    left, top, pixels = mask_of(element, size)
-    height, width = pixels.shape
-    points = [[left, top], [left + width - 1, top + height - 1]]
-    content = base64.b64encode(png.encode(pixels.astype(np.uint8) * np.uint8(255))).decode()
-    return {"shape_type": "mask", "points": points, "mask": content}
-
-
-def mask_of(element: ElementTree.Element, size: Size) -> tuple[int, int, NDArray[np.bool_]]:
-    """Left, top and pixels [h, w] of a `mask` element on a picture [H, W], as `formats/cvat.py` writes it."""
+def _run_lengths(element: ElementTree.Element, size: Size) -> dict[str, Any]:
+    """The run lengths of a `mask` element, cut to its picture [H, W]."""
     left, top, width, height = (int(element.get(name, "")) for name in ("left", "top", "width", "height"))
     counts = [int(run) for run in element.get("rle", "").split(",")]
-    fits = 0 < width <= size[1] and 0 < height <= size[0]
+    fits = 0 <= left <= size[1] + SLACK - width and 0 <= top <= size[0] + SLACK - height and min(width, height) > 0
     if not fits or min(counts) < 0 or sum(counts) != width * height:
-        raise ValueError("runs that do not fill their box, or a box larger than the picture")
-    return left, top, np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+        raise ValueError("runs that do not fill their box, or a box outside the picture")
+    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+    whole: NDArray[np.bool_] = np.zeros(size, np.bool_)
+    inside = whole[top : top + height, left : left + width]
+    inside[:] = pixels[: inside.shape[0], : inside.shape[1]]
+    return {"size": list(size), "counts": encode(whole)}
 
 
 FORMAT = Format(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,23 +29,19 @@ def to_labelme(answer: Answer, image_path: str = "", *, simplify: float = 0.0) -
     Raises:
         NoMasks: requested with mask="none".
     """
-    shapes = [
-        shape
-        for segment in exportable(answer.segments)
-        for shape in _shapes(segment, segment.label or UNNAMED, simplify)
-    ]
-    return _document(shapes, image_path, answer.size)
+    named = [(segment, segment.label or UNNAMED) for segment in exportable(answer.segments)]
+    return _document(named, simplify, image_path, answer.size)
 
 
 def _document(
-    shapes: list[dict[str, Any]], image_path: str, size: tuple[int, int], inside: bytes | None = None
+    named: Iterable[tuple[Segment, str]], tolerance: float, image_path: str, size: tuple[int, int]
 ) -> dict[str, Any]:
     return {
         "version": VERSION,
         "flags": {},
-        "shapes": shapes,
+        "shapes": [shape for segment, label in named for shape in _shapes(segment, label, tolerance)],
         "imagePath": image_path,
-        "imageData": None if inside is None else base64.b64encode(inside).decode(),  # None: it reads the file
+        "imageData": None,  # Labelme reads the file
         "imageHeight": size[0],
         "imageWidth": size[1],
     }
@@ -75,14 +71,11 @@ def _shape(segment: Segment, label: str, kind: str, points: list[list[int]], mas
 
 
 def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
-    inside = picture.read() if picture.link is None and picture.read is not None else None
     path = posixpath.relpath(picture.link or picture.file_name, posixpath.dirname(picture.name) or ".")
-    shapes = [
-        shape
-        for segment in exportable(picture.segments)
-        for shape in _shapes(segment, category_name(segment, classes), 0.0)
-    ]
-    document = _document(shapes, path, picture.size, inside)
+    named = [(segment, category_name(segment, classes)) for segment in exportable(picture.segments)]
+    document = _document(named, 0.0, path, picture.size)
+    if picture.link is None and picture.read is not None:
+        document["imageData"] = base64.b64encode(picture.read()).decode()
     if picture.reviewed is not None:
         document["flags"] = {"reviewed": picture.reviewed}
     yield f"{picture.name}.json", f"{json_text(document)}\n".encode()

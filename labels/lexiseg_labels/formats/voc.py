@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_of, unnamed
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.cvat import xml_text
+from lexiseg_labels.formats.cvat import add_texts
 from lexiseg_labels.formats.label_maps import BACKGROUND, class_values
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.masks import png
@@ -45,22 +45,17 @@ def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
 
 def _boxes(picture: Picture, classes: Sequence[str]) -> bytes:
     root = ElementTree.Element("annotation")
-
-    def add(parent: ElementTree.Element, **texts: object) -> None:
-        for name, text in texts.items():
-            ElementTree.SubElement(parent, name).text = xml_text(str(text))
-
     labels = labels_of([*classes, unnamed(classes)])
     height, width = picture.size
-    add(root, filename=picture.file_name)
-    add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
-    add(root, segmented=1)
+    add_texts(root, filename=picture.file_name)
+    add_texts(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
+    add_texts(root, segmented=1)
     for segment in exportable(picture.segments):
         node = ElementTree.SubElement(root, "object")
-        add(node, name=labels[1 + category_of(segment, classes)], truncated=0, difficult=0)
+        add_texts(node, name=labels[1 + category_of(segment, classes)], truncated=0, difficult=0)
         left, top, right, bottom = segment.xyxy
         # VOC counts pixels from 1, and its boxes include the last ones.
-        add(ElementTree.SubElement(node, "bndbox"), xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
+        add_texts(ElementTree.SubElement(node, "bndbox"), xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
     ElementTree.indent(root)
     return ElementTree.tostring(root) + b"\n"
 
@@ -103,14 +98,10 @@ def colours_of_meta(content: Mapping[str, Any]) -> list[tuple[object, Colour]]:
     """The labels of a `voc.META` with their colours. Raises UnreadableLabels: it has no label or colour of one."""
     try:
         labels, colours = content["label_map"], content["segmentation_colors"]
-        return [(labels[str(index)], _colour(colour)) for index, colour in enumerate(colours)]
+        pairs = [(labels[str(index)], tuple(map(whole_number, colour))) for index, colour in enumerate(colours)]
+        return [(label, (red, green, blue)) for label, (red, green, blue) in pairs]
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableLabels(f"expected datumaro's label_map and segmentation_colors: {error!r:.100}") from None
-
-
-def _colour(numbers: Sequence[object]) -> Colour:
-    red, green, blue = (whole_number(each) for each in numbers)
-    return red, green, blue
 
 
 def colours_of_label_map(lines: Iterable[str]) -> list[tuple[str, Colour]]:

@@ -80,13 +80,6 @@ VIDEO = (
 )
 
 
-def method(channel: Any, step: Invoke) -> Any:
-    """The callable for a step on a channel, sync or asyncio."""
-    if step.method == "Check":  # messages stay bytes, which saves a dependency on their stubs
-        return channel.unary_unary(HEALTH)
-    return getattr(SegmentationStub(channel), step.method)
-
-
 class GrpcTransport:
     """Transport for grpc and grpcs addresses; its methods are `RestTransport`'s."""
 
@@ -188,7 +181,9 @@ class _Channel:
         self._channel = channel or self.library.insecure_channel(address.target, OPTIONS)
 
     def _call(self, step: Invoke) -> Any:
-        call = method(self._channel, step)
+        # Messages of the check stay bytes, which saves a dependency on their stubs.
+        is_check = step.method == "Check"
+        call = self._channel.unary_unary(HEALTH) if is_check else getattr(SegmentationStub(self._channel), step.method)
         return call(step.message, timeout=step.timeout, metadata=self._address.metadata)
 
     def _start_video(self, requests: Any) -> Any:

@@ -21,14 +21,12 @@ from lexiseg_client.errors import (
     read_problem,
 )
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
-from lexiseg_client.question import Classes, prompts_json, question_json
+from lexiseg_client.question import prompts_json
 from lexiseg_client.rest import Model, model_of
 from lexiseg_client.rpc.fields import Kinds, arguments, name_of, read, row, word_of
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_client.video import NAMES, Frame, FrameAnswer, NewQuestion, StreamItem
-from lexiseg_labels.answers import read_fields
+from lexiseg_client.video import Frame, FrameAnswer, NewQuestion, StreamItem
 from lexiseg_labels.segmentation import Segmentation
-from lexiseg_labels.segments import LabelMapPng, read_size, segment_of
 
 M = TypeVar("M", pb.SegmentRequest, pb.StreamConfig)
 
@@ -83,13 +81,9 @@ def _message_arguments(kind: Descriptor, value: Any) -> dict[str, Any]:
     return {name: _argument(kind.fields_by_name[name], each) for name, each in value.items()}
 
 
-def stream_config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
-    """The first message of a stream; errors as for `question_json` and `segment_request`."""
-    return _config_message(question_json(classes, options, NAMES))
-
-
-def _config_message(fields: Mapping[str, Any]) -> pb.SegmentVideoRequest:
-    return pb.SegmentVideoRequest(config=_set_fields(pb.StreamConfig(), fields))
+def stream_config(question: NewQuestion) -> pb.SegmentVideoRequest:
+    """A message of a stream with its question; errors as for `segment_request`."""
+    return pb.SegmentVideoRequest(config=_set_fields(pb.StreamConfig(), question.fields))
 
 
 class Items:
@@ -106,10 +100,12 @@ class Items:
     def message(self, item: StreamItem) -> pb.SegmentVideoRequest:
         """The stream message of a frame, or of a `NewQuestion`."""
         if isinstance(item, NewQuestion):
-            return _config_message(item.fields)
+            return stream_config(item)
         frame = item if isinstance(item, Frame) else Frame(item)
         try:
-            image = _image_of(frame)
+            if isinstance(frame.image, (ImageId, ImageUrl)) or (isinstance(frame.image, str) and "://" in frame.image):
+                raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
+            image = file_bytes(frame.image)
         except IMAGE_ERRORS as error:
             self._errors[self._n_sent] = error
             image = b""
@@ -133,13 +129,6 @@ class Items:
         return answer if error is None else replace(answer, answer=None, dropped=False, error=error)
 
 
-def _image_of(frame: Frame) -> bytes:
-    """The image file of a frame."""
-    if isinstance(frame.image, (ImageId, ImageUrl)) or (isinstance(frame.image, str) and "://" in frame.image):
-        raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
-    return file_bytes(frame.image)
-
-
 def frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     """The answer to a frame from its message."""
     return FrameAnswer(
@@ -156,16 +145,8 @@ def segmentation(message: pb.SegmentResponse) -> Segmentation:
     }
     fields = unset | read(message, KINDS)
     try:
-        size = read_size(fields["size"])
-        label_map = LabelMapPng(size, message.label_map.png) if message.HasField("label_map") else None
-        return Segmentation(
-            **read_fields(fields),
-            id=message.id,
-            overlay=fields.get("overlay"),
-            segments=tuple(segment_of(entry, size, label_map) for entry in fields["segments"]),
-            map_file=label_map,
-            confidence_png=fields.get("confidence"),
-        )
+        label_map = fields.get("label_map", {}).get("png")
+        return Segmentation.with_pictures(fields, label_map, fields.get("overlay"), fields.get("confidence"))
     except (LookupError, TypeError, ValueError) as error:
         raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error}") from None
 
