@@ -158,11 +158,6 @@ def test_an_address_may_end_in_the_version_of_the_interface(url: str, base: str)
     assert read_address(url, None, None).url == base
 
 
-def test_a_grpc_target_with_a_scheme_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a grpc_target like localhost:50051, got 'grpc://masks:50051'"):
-        Client(grpc_target="grpc://masks:50051")
-
-
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_address(None, None, None).url == "http://localhost:8000"
     monkeypatch.setenv("LEXISEG_BASE_URL", "https://masks.example.org/")

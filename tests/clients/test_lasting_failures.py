@@ -29,7 +29,7 @@ LONG = 600.0  # seconds of a call that would be repeated
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy", "no_proxy")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
@@ -67,7 +67,6 @@ def secure() -> Iterator[Secure]:
     server.stop(None).wait()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 @pytest.mark.parametrize("protocol", ["https", "grpcs"])
 @pytest.mark.parametrize("call", ["models", "wait_until_ready"])
 def test_a_certificate_that_is_not_trusted_is_named_at_once(secure: Secure, protocol: str, call: str) -> None:
@@ -79,7 +78,6 @@ def test_a_certificate_that_is_not_trusted_is_named_at_once(secure: Secure, prot
         getattr(client, call)()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 def test_a_certificate_of_another_name_is_named_too(secure: Secure) -> None:
     context = ssl.create_default_context()
     secure.authority.configure_trust(context)
@@ -92,7 +90,6 @@ def test_a_certificate_of_another_name_is_named_too(secure: Secure) -> None:
         client.models()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 async def test_the_awaited_client_names_them_too(secure: Secure, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with AsyncClient(secure.https, timeout=LONG) as client:
         with pytest.raises(UntrustedCertificate):
@@ -103,7 +100,6 @@ async def test_the_awaited_client_names_them_too(secure: Secure, dead: str, monk
             await client.models()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 @pytest.mark.parametrize("url", ["http://lexiseg.example", "https://lexiseg.example", "grpc://lexiseg.example:50051"])
 def test_a_proxy_of_the_environment_that_is_away_is_named_at_once(
     url: str, dead: str, monkeypatch: pytest.MonkeyPatch
@@ -115,7 +111,6 @@ def test_a_proxy_of_the_environment_that_is_away_is_named_at_once(
         client.models()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 def test_a_proxy_of_the_caller_that_is_away_is_named_at_once(dead: str) -> None:
     with (
         httpx.Client(proxy=f"http://{dead}") as http,
@@ -125,7 +120,6 @@ def test_a_proxy_of_the_caller_that_is_away_is_named_at_once(dead: str) -> None:
         client.models()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_refuses_is_named_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing(Quiet):
@@ -144,14 +138,12 @@ def test_a_proxy_that_refuses_is_named_at_once(scheme: str, monkeypatch: pytest.
             client.models()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_server_that_is_away_is_no_proxy(dead: str, scheme: str) -> None:
     with Client(f"{scheme}://{dead}", retry=Retry(most=0)) as client, pytest.raises(NoServer, match="no server"):
         client.models()
 
 
-@pytest.mark.usefixtures("_no_proxy")
 @pytest.mark.parametrize("scheme", ["http", "https", "grpc"])
 def test_a_host_that_nobody_has_is_named_at_once(scheme: str) -> None:
     try:
@@ -196,17 +188,12 @@ def test_an_address_of_another_protocol_is_named_at_once(scheme: str, actual: st
         client.models()
 
 
-def test_a_closed_client_says_so() -> None:
-    client = Client("http://localhost:1")
+async def test_a_closed_client_says_so() -> None:
+    client, awaited = Client("http://localhost:1"), AsyncClient("grpc://localhost:1")
     client.close()
+    await awaited.aclose()
 
     with pytest.raises(ClosedClient, match="closed"):
         client.models()
-
-
-async def test_a_closed_asyncio_client_says_so() -> None:
-    client = AsyncClient("grpc://localhost:1")
-    await client.aclose()
-
     with pytest.raises(ClosedClient, match="closed"):
-        await client.models()
+        await awaited.models()

@@ -64,6 +64,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     [
         ({"url": Path("masks")}, TypeError, "url: expected a str, got PosixPath"),
         ({"url": f"http://{'ä' * 70}"}, ValueError, "expected an address like http"),
+        ({"grpc_target": "grpc://masks:50051"}, ValueError, "expected a grpc_target like localhost:50051, got 'grpc:"),
         ({"api_key": b"secret"}, TypeError, "api_key: expected a str, got bytes"),
         ({"timeout": "10"}, TypeError, "timeout: expected seconds, as 10.0, got '10'"),
         ({"timeout": float("inf")}, ValueError, "timeout: expected seconds from 0 to"),

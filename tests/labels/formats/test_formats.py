@@ -20,7 +20,6 @@ from skimage.draw import polygon2mask
 
 from lexiseg_client import MissingLibrary, Segment
 from lexiseg_labels.formats.label_studio import brush_mask, brush_runs
-from lexiseg_labels.masks.rle import lengths_of
 from tests.integration.adapters.tools import ask_with
 from tests.labels.formats import made
 from tests.labels.formats.made import MASKS, SIZE, answer
@@ -121,13 +120,6 @@ def test_cvat_gets_masks_in_their_boxes() -> None:
         runs = [int(run) for run in entry.attrib["rle"].split(",")]
         pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
         assert np.array_equal(pixels, mask[top : top + height, left : left + width])
-
-
-@given(masks)
-def test_any_runs_come_back(mask: NDArray[np.bool_]) -> None:
-    runs = lengths_of(mask.reshape(-1))
-
-    assert np.array_equal(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(mask.shape), mask)
 
 
 def test_cvat_gets_polygons() -> None:
