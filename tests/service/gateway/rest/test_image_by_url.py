@@ -73,8 +73,8 @@ async def test_what_there_is_no_room_for_is_not_fetched(images: ImageServer) -> 
     async with serving(backend=backend, fetcher=fetcher_of(images), max_bytes_in_flight=2**20) as client:
         asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
         await backend.reached.wait()
-        use_case = client._transport.app.state.use_case  # type: ignore[attr-defined]
-        use_case._settings = use_case._settings.model_copy(update={"deadline_seconds": 0.05})
+        fetching = client._transport.app.state.use_case.fetching  # type: ignore[attr-defined]
+        fetching._settings = fetching._settings.model_copy(update={"deadline_seconds": 0.05})
         answer = await asyncio.create_task(ask(client, url=images.url("/a.png")))
         backend.may_go_on.set()
         await asking
