@@ -201,13 +201,13 @@ class FairExecutor:
     async def call(self, source: str, work: Callable[[], T], *, large: bool = False) -> T:
         """The result of a client's work; work that still waits when the caller is cancelled is not done."""
         result: Future[T] = Future()
-        self.submit(source, partial(_complete, result, work), large=large)
+        self.submit(source, partial(complete, result, work), large=large)
         if not self._open:
             result.cancel()
         try:
             return await asyncio.wrap_future(result)
         finally:
-            del result  # see `_complete`
+            del result  # see `complete`
 
     def close(self) -> None:
         """Accept nothing more and drop the tasks that wait; does not wait for running ones."""
@@ -237,7 +237,7 @@ class FairExecutor:
                 self._run_large()
         if task.large and task.begins is not None:
             task.begins.add_done_callback(partial(self._on_answer, task.sender.background))
-        del task  # see `_complete`
+        del task  # see `complete`
 
     def _run_large(self) -> None:
         """Run large tasks that had to wait and may run now."""
@@ -258,7 +258,8 @@ class FairExecutor:
         return self._large_running < max(1, self._size - self._small_in_flight())
 
 
-def _complete(result: Future[T], work: Callable[[], T]) -> None:
+def complete(result: Future[T], work: Callable[[], T]) -> None:
+    """Do some work for a future, unless it was cancelled."""
     if not result.set_running_or_notify_cancel():
         return
     try:

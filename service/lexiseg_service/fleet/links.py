@@ -25,7 +25,7 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.cards import read_card
 from lexiseg_service.wire.errors import read_error
-from lexiseg_service.wire.messages import encode_exemplify, encode_request, encode_teach
+from lexiseg_service.wire.messages import encode_regions, encode_request
 from lexiseg_service.wire.server import UNIX, gateway_options
 from lexiseg_service.wire.trust import Trust
 
@@ -148,14 +148,14 @@ class WorkerLink:
         return response.answer
 
     async def exemplify(self, request: WorkerRequest) -> ExemplifyResponse:
-        """Embed examples; errors as of `segment`."""
-        response: ExemplifyResponse = await self._ask(self._stub.Exemplify, encode_exemplify, request, 0)
+        encode = partial(encode_regions, pb.ExemplifyRequest)
+        response: ExemplifyResponse = await self._ask(self._stub.Exemplify, encode, request, 0)
         return response
 
     async def teach(self, request: WorkerRequest) -> TeachResponse:
-        """Make the lesson of a reviewed image; errors as of `segment`."""
+        encode = partial(encode_regions, pb.TeachRequest)
         cost = sum(len(each.region.mask.counts) for each in request.regions if each.region.mask is not None)
-        response: TeachResponse = await self._ask(self._stub.Teach, encode_teach, request, cost)
+        response: TeachResponse = await self._ask(self._stub.Teach, encode, request, cost)
         return response
 
     async def _ask(self, method: Any, encode: Callable[[WorkerRequest], Any], request: WorkerRequest, cost: int) -> Any:

@@ -213,10 +213,7 @@ def _usefulness(failure: ServiceError) -> int:
 
 
 def ranked(candidates: Sequence[WorkerLink], key: str) -> list[WorkerLink]:
-    """Candidates by their hash for the key, the highest first: rendezvous hashing (Thaler and Ravishankar, 1998).
-
-    All gateways agree without communication, and another worker moves only its own share of the images.
-    """
+    """Candidates by their hash for the key, the highest first: rendezvous hashing (Thaler and Ravishankar, 1998)."""
 
     def score(candidate: WorkerLink) -> bytes:
         return hashlib.blake2b(f"{candidate.address}|{key}".encode(), digest_size=8).digest()

@@ -17,7 +17,6 @@ from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
-from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.parts import Part, joined
 from lexiseg_service.gateway.rest import (
     export_routes,
@@ -79,15 +78,7 @@ def create_app(
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     parts = {part.name: part.open(settings, use_case, access, metrics) for part in parts_of_gateway()}
-    bodies = middleware.BodyClock()
-
-    def leave() -> None:
-        video.leave()
-        bodies.leave()
-        if isinstance(heads := parts["heads"], Teaching):
-            heads.leave()
-
-    grpc = gateway_server(settings, use_case, video, leave, metrics, access, tracing)
+    grpc = gateway_server(settings, use_case, video, metrics, access, tracing)
 
     app = with_routes(_running)
     app.state.settings = settings
@@ -101,7 +92,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
-    _add_middleware(app, access, open_paths, bodies, tracing)
+    _add_middleware(app, access, open_paths, tracing)
     app.state.describing = asyncio.Lock()
     app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.are_required))  # type: ignore[method-assign]
     return app
@@ -138,21 +129,16 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     await state.client_limits.close()
 
 
-def _add_middleware(
-    app: FastAPI,
-    access: AccessControl,
-    open_paths: frozenset[str],
-    bodies: middleware.BodyClock,
-    tracing: Tracing | None,
-) -> None:
+def _add_middleware(app: FastAPI, access: AccessControl, open_paths: frozenset[str], tracing: Tracing | None) -> None:
     settings: Settings = app.state.settings
+    shutdown = app.state.use_case.shutdown
     uploads = {  # bytes of the archives that forms may bring
         f"/{part.name}": part.max_upload(settings)
         for part in parts_of_gateway()
         if part.max_upload is not None and app.state.parts[part.name] is not None
     }
     app.add_middleware(
-        middleware.Guard, settings=settings, access=access, open_paths=open_paths, clock=bodies, uploads=uploads
+        middleware.Guard, settings=settings, access=access, open_paths=open_paths, shutdown=shutdown, uploads=uploads
     )
     app.add_middleware(middleware.WebPages, settings=settings)
     app.add_middleware(middleware.Compression)

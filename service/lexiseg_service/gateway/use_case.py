@@ -19,12 +19,12 @@ from lexiseg_model.types import ClassEntry, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.fetching import Fetching
-from lexiseg_service.gateway.image_requests import Images
+from lexiseg_service.gateway.image_requests import Fetching, Images
 from lexiseg_service.gateway.phrases import answer_by_kind
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.gateway.waits import Shutdown
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
@@ -74,9 +74,10 @@ class UseCase:
         self.headers = HeaderReader(settings.limits)
         self.images = Images(self.fetching.fetch, self.headers)
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
-        self.learn: Learn = no_heads  # set by the part that keeps heads, before the first question
+        self.learn: Learn | None = None  # set by the part that keeps heads, before the first question
         self.stores: list[Documents] = [vocabularies.store]
         self.checks = Checks()  # of what is written to
+        self.shutdown = Shutdown()
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
         """Check a question and the header of its image, and send it to a worker."""
@@ -94,7 +95,11 @@ class UseCase:
         self, question: Question, caller: Caller, image: ImageSource = NO_IMAGE, *, of_stream: bool = False
     ) -> WorkerRequest:
         began, limits = time.monotonic(), self._settings.limits
-        head = None if question.head is None else await self.learn(question.head, question.model, caller)
+        head = None
+        if question.head is not None:
+            if self.learn is None:
+                raise SwitchedOff(HEADS_ARE_OFF)
+            head = await self.learn(question.head, question.model, caller)
         card, model = self._model(question) if head is None else (head.card, head.model)
         task = question.task or ("prompt" if question.prompts else "semantic")
         self._check_task(task, card)
@@ -161,7 +166,7 @@ class UseCase:
         return [self._described(card) for card in self.backend.cards()]
 
     def model(self, name: str) -> dict[str, Any]:
-        return self._described(find_card(name, self.backend.cards()))
+        return self._described(self.card(name))
 
     def health(self) -> Health:
         health = self.backend.health()
@@ -188,11 +193,6 @@ class UseCase:
     def _described(self, card: ModelCard) -> dict[str, Any]:
         digest = self.backend.digest(str(ModelName.from_card(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
-
-
-async def no_heads(head: str, model: str | None, caller: Caller) -> LearnedClasses:
-    """Refuse a question that names a head, where none are kept."""
-    raise SwitchedOff(HEADS_ARE_OFF)
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> NamedVocabulary | None:

@@ -17,10 +17,9 @@ from typing import TypeVar
 from pydantic import Field, field_validator
 
 from lexiseg_model.cards import StrictModel
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.streams import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
@@ -60,14 +59,6 @@ class VideoService:
         self._metrics = metrics
         self._frame_bytes = access.bytes  # of frames that are not answered yet
         self._client_limits = access.limits
-        self._waits: set[asyncio.Timeout] = set()  # of streams, for a message or for room
-        self._leaving = False
-
-    def leave(self) -> None:
-        """Begin to shut down: streams take no more messages, answer what they have, and end with `NotReady`."""
-        self._leaving = True
-        for wait in self._waits:
-            end_by(wait, 0)
 
     async def stream(
         self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, *, counted: bool = False
@@ -140,16 +131,11 @@ class VideoService:
 
     async def _wait(self, work: Awaitable[T], seconds: float) -> T:
         """The result of `work`, which is cancelled when the shutdown begins or a message does not come in time."""
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(0 if self._leaving else seconds) as timeout:
-                self._waits.add(timeout)
-                try:
-                    return await work
-                finally:
-                    self._waits.discard(timeout)
+            async with self._use_case.shutdown.timeout_at(deadline, 0, GOING_DOWN):
+                return await work
         except TimeoutError:
-            if self._leaving:
-                raise NotReady(GOING_DOWN) from None
             raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
 
     async def question_of(self, config: StreamConfig, caller: Caller) -> StreamQuestion:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
 from lexiseg_service.errors import NotReady
 
 logger = structlog.get_logger("lexiseg.sweeper")
+GOING_DOWN = "the service is going down; send the request again"
 
 
 async def for_ever(work: Callable[[], Awaitable[object]], pause: float) -> None:
@@ -22,6 +25,34 @@ async def for_ever(work: Callable[[], Awaitable[object]], pause: float) -> None:
         except Exception as error:
             logger.error("unexpected error", error=type(error).__name__, exc_info=error)
         await asyncio.sleep(pause)
+
+
+class Shutdown:
+    """The beginning of a gateway's shutdown, which cuts timeouts short."""
+
+    def __init__(self) -> None:
+        self._graces: dict[asyncio.Timeout, float] = {}  # seconds that each wait has from the beginning on
+        self._began = math.inf  # in the event loop's time
+
+    def begin(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        for wait, grace in self._graces.items():
+            end_by(wait, self._began + grace)
+
+    @asynccontextmanager
+    async def timeout_at(self, when: float, grace: float, refusal: str) -> AsyncIterator[asyncio.Timeout]:
+        """A timeout at a time of the event loop. Raises NotReady: before, the shutdown left `grace` seconds."""
+        try:
+            async with asyncio.timeout_at(min(when, self._began + grace)) as wait:
+                self._graces[wait] = grace
+                try:
+                    yield wait
+                finally:
+                    del self._graces[wait]
+        except TimeoutError:
+            if self._began + grace < when:
+                raise NotReady(refusal) from None
+            raise
 
 
 def end_by(wait: asyncio.Timeout, when: float) -> None:

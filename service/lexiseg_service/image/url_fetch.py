@@ -172,13 +172,7 @@ class UrlFetcher:
         self._places = Shares("images by URL", MAX_CONCURRENT, CLIENT_SHARE)
 
     async def fetch(self, url_text: str, client: str = "") -> bytes:
-        """Fetch a URL; the content is not checked to be an image.
-
-        Raises:
-            InvalidValue: the URL is not allowed.
-            ImageNotFetched: the host cannot be reached, or does not send an image in time.
-            TooLarge: more bytes than the limit.
-        """
+        """Fetch a URL; the content is not checked to be an image."""
         url = self._hosts.checked(url_text)
         with self._places.take(client):
             try:

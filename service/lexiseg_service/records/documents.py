@@ -23,10 +23,9 @@ from lexiseg_model.files.atomic import private_folder
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.question.validation import off_event_loop
-from lexiseg_service.records.quota import Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, SqliteStore, opening
-from lexiseg_service.records.store import Record, Store, StoreAway, Transaction
+from lexiseg_service.records.store import Excess, Quota, Record, Store, StoreAway, Transaction
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.checks import Check, check_folder

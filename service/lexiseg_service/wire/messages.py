@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from lexiseg_client.rpc.fields import Kinds, arguments, read, row, write
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -36,6 +36,7 @@ from lexiseg_service.question.messages import ExampleRegion, MaskFormat, Rendere
 from lexiseg_service.question.streams import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.wire.errors import error_of, problem_of
 
+M = TypeVar("M", internal.ExemplifyRequest, internal.TeachRequest)
 DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
 OLDER = "not known to this worker, whose release is older"
@@ -100,12 +101,10 @@ def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     )
 
 
-def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
-    return write(internal.ExemplifyRequest, request, **_about_regions(request))
-
-
-def encode_teach(request: WorkerRequest) -> internal.TeachRequest:
-    return write(internal.TeachRequest, request, **_about_regions(request))
+def encode_regions(kind: type[M], request: WorkerRequest) -> M:
+    """A request about regions of an image; `kind` is ExemplifyRequest or TeachRequest."""
+    regions = [internal.ExampleRegion(region=_example(each.region), field=each.field) for each in request.regions]
+    return write(kind, request, **_about(request), regions=regions)
 
 
 def encode_exemplified(exemplified: Exemplified) -> internal.ExemplifyResponse:
@@ -122,11 +121,6 @@ def encode_taught(taught: Taught) -> internal.TeachResponse:
 
 def decode_taught(message: internal.TeachResponse) -> Taught:
     return Taught(**read(message, KINDS))
-
-
-def _about_regions(request: WorkerRequest) -> Mapping[str, Any]:
-    regions = [internal.ExampleRegion(region=_example(each.region), field=each.field) for each in request.regions]
-    return {**_about(request), "regions": regions}
 
 
 def _about(request: WorkerRequest) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ import torch
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
-from lexiseg_service.fair_queue import FairExecutor, FairQueue
+from lexiseg_service.fair_queue import FairQueue, complete
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import AnyJob
@@ -66,13 +66,9 @@ def next_batch(queue: FairQueue[AnyJob], max_tiles: int) -> Batch:
 
 
 class ComputeStage:
-    """Encodes planned jobs and passes each, with its features, to `encoded`.
+    """Encodes planned jobs and passes each, with its features, to `encoded`, on a compute thread.
 
-    Args:
-        max_batch: tiles of a batch.
-        threads: batches at a time, of models with passes that overlap.
-        metrics: batch sizes, times, and the depth of the queue.
-        encoded: called on a compute thread with a job that has its features.
+    A batch has up to `max_batch` tiles; `threads` batches run at a time, of models with passes that overlap.
     """
 
     def __init__(self, max_batch: int, threads: int, metrics: Metrics, encoded: Callable[[AnyJob], None]) -> None:
@@ -138,7 +134,7 @@ class ComputeStage:
             if work is None:
                 self._encode(batch)
             else:
-                _run(*work)
+                complete(*work)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del batch, work
             with self._changed:
@@ -214,20 +210,9 @@ class ComputeStage:
 
 
 def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
-    """Height and width of the image passes of a model's warm-up.
-
-    With a GPU all buckets: their first pass is slow. On a CPU, where a first pass is as quick as a second, the smallest
-    and the largest.
-    """
+    """Height and width of the image passes of a model's warm-up: on a CPU, where a first pass is quick, two of them."""
     buckets = sorted(segmenter.buckets, key=math.prod)
     return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
-
-
-def _run(future: Future[object], work: Work) -> None:
-    try:
-        future.set_result(work())
-    except Exception as error:
-        future.set_exception(error)
 
 
 def _assemble(job: AnyJob, segmenter: Segmenter) -> None:
@@ -246,12 +231,7 @@ def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
     return None if middle == first else ([Portion(job, first, middle)], [Portion(job, middle, last)])
 
 
-def stage_executor(name: str, size: int, small_in_flight: Callable[[], bool] = lambda: False) -> FairExecutor:
-    """A `FairExecutor` for the stages around this one: what OpenCV and torch do in a thread of it stays on one core."""
-    return FairExecutor(name, size, small_in_flight, initializer=_use_one_core)
-
-
-def _use_one_core() -> None:
+def use_one_core() -> None:
     """Keep this thread's work on it: threads of OpenCV and torch would compete with the stages'."""
     cv2.setNumThreads(1)
     torch.get_num_threads()  # a thread's first use of torch takes the number set last anywhere; not after this one

@@ -42,7 +42,7 @@ from lexiseg_service.question.prompts import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
-from lexiseg_service.worker.compute import ComputeStage, stage_executor, warm_up_buckets
+from lexiseg_service.worker.compute import ComputeStage, use_one_core, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.examples import check_regions, example_rows, lesson, rows_are_known
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered
@@ -83,7 +83,7 @@ class Engine:
         self._guard = threading.Lock()
         self._admission = Admission(settings.queue_limit)
         # One executor for both, so that large images in one stage and in the other together leave a core to small ones.
-        self._threads = stage_executor("decode-post", THREADS, lambda: self._admission.has_small)
+        self._threads = FairExecutor("decode-post", THREADS, lambda: self._admission.has_small, use_one_core)
         on_cpu = choose_device(settings.device).type == "cpu"
         max_batch, passes = (1, COMPUTE_THREADS) if on_cpu else (settings.max_batch, 1)
         self._compute = ComputeStage(max_batch, passes, metrics, self._encoded)
@@ -105,18 +105,9 @@ class Engine:
     def submit(
         self, request: WorkerRequest, render: Render[Any] = render_answer, after: Future[Any] | None = None
     ) -> Future[Any]:
-        """Accept a request; cancelling the future abandons it.
+        """Accept a request, or refuse it at once; cancelling the future abandons it.
 
-        Args:
-            request: an image and a question about it.
-            render: the last stage, from a job with its features to the result; runs on a finish thread.
-            after: the last stage begins when this has ended.
-
-        Raises:
-            QueueFull: its client has no place in the queue, it would miss its deadline, or too many requests wait for
-                models to be loaded.
-            UnknownModel: the model is not served here.
-            NotReady: the model could not be loaded a moment ago, or the engine is closing.
+        `render`, the last stage, begins on a finish thread when `after` has ended.
         """
         job = Job(request, render, after)
         with self._guard:
@@ -131,10 +122,7 @@ class Engine:
             self._in_flight[id(job)] = job
         # By number: a future with a reference to its own job would keep the image until the next full collection.
         job.answer.add_done_callback(partial(self._on_answer, id(job), model))
-        if model.done():
-            self._start(job, model)
-        else:
-            model.add_done_callback(partial(self._after_load, job))
+        model.add_done_callback(partial(self._start, job, was_loaded=model.done()))
         return job.answer
 
     def exemplify(self, request: WorkerRequest) -> Future[Exemplified]:
@@ -152,14 +140,12 @@ class Engine:
         remembered = self.feature_cache.find_any(request.owner, request.image_id)
         return None if remembered is None else remembered.features.size
 
-    def _after_load(self, job: AnyJob, model: Future[Loaded]) -> None:
-        job.stages.append(StageTime("load", job.accepted, time.monotonic()))
-        self._start(job, model)
-
-    def _start(self, job: AnyJob, model: Future[Loaded]) -> None:
+    def _start(self, job: AnyJob, model: Future[Loaded], *, was_loaded: bool) -> None:
         """The job's model is loaded, or failed to load."""
         if model.cancelled():
             return
+        if not was_loaded:
+            job.stages.append(StageTime("load", job.accepted, time.monotonic()))
         if (error := model.exception()) is not None:
             job.fail(error)
             return
@@ -275,14 +261,7 @@ class Engine:
     # Warm-up, shutdown, state
 
     def warm_up(self, name: str | None = None) -> None:
-        """Run an image pass of some or all buckets and encode the background words, so that no request pays for them.
-
-        Args:
-            name: of the model, which is loaded if need be; the default model's if None.
-
-        Raises:
-            ServiceError: it cannot be loaded, or the engine is closing.
-        """
+        """Load a model (None: the default one), run image passes and encode the background words: no request pays."""
         model = self.models.acquire(name or self.models.cards[0].name).result()
         try:
             self.prepare(model.segmenter)

@@ -70,10 +70,7 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         return next(entries, None)
 
     def add(self, key: FeatureKey, entry: Remembered) -> Remembered:
-        """Add an entry unless it is larger than the whole cache; returns the first one of several concurrent requests.
-
-        So results derived from its features are computed once.
-        """
+        """Add an entry; returns the first one of concurrent requests, so that what is derived is computed once."""
         first = self.get(key)
         if first is None:
             self.put(key, entry)
@@ -83,10 +80,6 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         return first or entry
 
     def weigh(self, key: FeatureKey) -> None:
-        """Count an entry's bytes anew, if it is still there, and evict others as needed.
-
-        An entry that has grown larger than the whole cache is removed itself.
-        """
-        entry = self.get(key)
-        if entry is not None:
+        """Count an entry's bytes anew, if it is still there."""
+        if (entry := self.get(key)) is not None:
             self.put(key, entry)

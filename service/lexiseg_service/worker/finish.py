@@ -11,19 +11,23 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.answers import CacheUse, Timings
+from lexiseg_labels.answers import AnswerWarning, CacheUse, Timings
 from lexiseg_labels.masks import rle
 from lexiseg_model import tasks
+from lexiseg_model.internal import Corrections
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.encodings import labels_to_png, rings_of, to_png
 from lexiseg_model.pictures.bands import bands
+from lexiseg_model.pictures.colours import Note
+from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.tasks.senses import chosen_senses
-from lexiseg_model.types import LabelMap, Segment, Segmentation
+from lexiseg_model.types import ClassEntry, LabelMap, Prompt, Segment, Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.bank import unfamiliar_classes
+from lexiseg_model.vocabulary.language_names import ENGLISH, name_of, script_of
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.fair_queue import FairExecutor
@@ -32,9 +36,15 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.feature_cache import FeatureCache
 from lexiseg_service.worker.job import AnyJob, Job, T
-from lexiseg_service.worker.warnings import absent_labels, warnings_of
 
 Callback = Callable[[], None]
+TRANSLATED = "translated-word"
+AMBIGUOUS = "ambiguous-language"
+UNSPLIT = "unsplit-words"
+STUFF = "stuff-as-instances"
+NO_MASK_PROMPTS = "no-mask-prompts"
+MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
+UNFAMILIAR = "unfamiliar-word"
 
 
 class FinishStage:
@@ -128,10 +138,7 @@ class SingleFlight:
 
 
 def _flight_of(job: AnyJob) -> tuple[int, str] | None:
-    """Key of the results that jobs of one task derive from an image's features.
-
-    None for models that derive nothing, or where the results are there already.
-    """
+    """Key of the results that jobs of one task derive from an image's features; None: there is nothing to derive."""
     card = job.loaded.segmenter.card
     if job.features is None or not ("prompt" in card.tasks or card.panoptic.source == "proposals"):
         return None
@@ -141,25 +148,15 @@ def _flight_of(job: AnyJob) -> tuple[int, str] | None:
 
 
 def render(job: Job[WorkerAnswer]) -> WorkerAnswer:
-    """Render the answer of a job with its features.
-
-    Raises:
-        DeadlineExceeded: the job is abandoned.
-        InvalidValue: a PNG was asked for, and the segments overlap.
-    """
-    answer, _ = render_frame(job)
-    return answer
+    return render_frame(job)[0]
 
 
 def render_frame(
     job: Job[T], steady: Steady | None = None, follow: tasks.Follow | None = None
 ) -> tuple[WorkerAnswer, Segmentation]:
-    """As `render`, with the masks behind the answer; for a video frame.
+    """The answer of a job with its features, and the masks behind it.
 
-    Args:
-        job: with its features.
-        steady: averages logits over frames.
-        follow: gives the masks of objects.
+    Of a video frame `steady` averages logits over frames, `follow` gives the masks of objects.
     """
     assert job.features is not None
     request, segmenter = job.request, job.loaded.segmenter
@@ -169,15 +166,21 @@ def render_frame(
         if job.abandoned:
             raise DeadlineExceeded("the deadline passed while the answer was made")
 
-    options = _options(job, steady=steady, follow=follow, check=check)
+    options = tasks.Options(
+        threshold=request.threshold,
+        refine=request.refine,
+        keep_probability=request.confidence,
+        prompts=request.prompts,
+        keep_label_map=request.mask == "png" or job.rgb is not None,
+        doubtful=request.doubtful,
+        steady=steady,
+        follow=follow,
+        check=check,
+    )
     query = tasks.Query(segmenter, job.features, request.vocabulary, options, job.lookup.rows_of)
     segmentation = tasks.answer(request.task, query)
     if segmentation.overlapping and request.mask == "png":
         raise InvalidValue.of("mask", "png", "rle, polygon or none: the segments overlap, which one map cannot show")
-    picture = None
-    if job.rgb is not None:
-        ids = _map_of(request.painted, segmentation.size) if request.painted else segmentation.label_map
-        picture = to_png(overlay.paint(job.rgb, ids, request.painted or segmentation.segments))
     segments = segmentation.segments
     if request.mask == "polygon":
         segments = _with_rings(segments, request.simplify, check)
@@ -202,7 +205,7 @@ def render_frame(
         mask=request.mask,
         label_map=label_map,
         confidence=confidence,
-        overlay=picture,
+        overlay=_overlay(job, segmentation),
         absent=absent_labels(segmentation, request.vocabulary),
         warnings=warnings,
         senses=chosen_senses(query) if any(entry.senses for entry in request.vocabulary.classes) else (),
@@ -210,25 +213,15 @@ def render_frame(
     return answer, segmentation
 
 
-def _map_of(segments: Sequence[Segment], size: tuple[int, int]) -> LabelMap:
-    """Segment ids [H, W], 0 where there is none."""
-    ids: LabelMap = np.zeros(size, np.uint8 if len(segments) < 256 else np.uint16)
-    for segment in segments:
-        ids[rle.decode(segment.mask.counts, size)] = segment.id
-    return ids
-
-
-def _options(job: AnyJob, **others: Any) -> tasks.Options:
-    request = job.request
-    return tasks.Options(
-        threshold=request.threshold,
-        refine=request.refine,
-        keep_probability=request.confidence,
-        prompts=request.prompts,
-        keep_label_map=request.mask == "png" or job.rgb is not None,
-        doubtful=request.doubtful,
-        **others,
-    )
+def _overlay(job: AnyJob, segmentation: Segmentation) -> bytes | None:
+    if job.rgb is None:
+        return None
+    if not (painted := job.request.painted):
+        return to_png(overlay.paint(job.rgb, segmentation.label_map, segmentation.segments))
+    ids: LabelMap = np.zeros(segmentation.size, np.uint8 if len(painted) < 256 else np.uint16)
+    for segment in painted:
+        ids[rle.decode(segment.mask.counts, segmentation.size)] = segment.id
+    return to_png(overlay.paint(job.rgb, ids, painted))
 
 
 def _timings(job: AnyJob, began: float) -> Timings:
@@ -259,3 +252,105 @@ def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
     for band in bands((probability.shape[0], probability.shape[1])):
         levels[band] = np.rint(255 * probability[band])
     return levels
+
+
+def warnings_of(task: Task, query: tasks.Query, notes: Sequence[Note]) -> tuple[AnswerWarning, ...]:
+    """All warnings of an answer; `notes`: what the decoder of the image had to guess."""
+    image = tuple(AnswerWarning(note.type, f"image: {note.text}", "image") for note in notes)
+    prompts: tuple[AnswerWarning, ...] = ()
+    if not isinstance(query.segmenter, Corrections):
+        prompts = warnings_of_prompts(query.options.prompts, query.segmenter.card.name)
+    return (*image, *prompts, *warnings_of_words(query.vocabulary, task), *warnings_about(query))
+
+
+def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Classes without a segment, in their order; none for prompts, which do not search for classes."""
+    if segmentation.task in ("prompt", "everything"):
+        return ()
+    present = {segment.class_index for segment in segmentation.segments}
+    absent = [entry for index, entry in enumerate(vocabulary.classes) if index not in present]
+    # Stuff has no instances.
+    return tuple([entry.name for entry in absent if segmentation.task != "instance" or entry.thing is not False])
+
+
+def warnings_about(query: tasks.Query) -> tuple[AnswerWarning, ...]:
+    """Warnings about words far from all words of training: one for each class, of a named vocabulary one in all."""
+    segmenter, vocabulary = query.segmenter, query.vocabulary
+    unfamiliar = []
+    if vocabulary.classes:
+        candidates = unfamiliar_classes(segmenter, vocabulary, query.rows_of, query.bank)
+        # A taught class is no guess.
+        unfamiliar = [each for each in candidates if not vocabulary.classes[each.class_index].is_taught]
+    field, n_alone = "vocabulary", 0
+    if vocabulary.name is None:
+        field, n_alone = "classes", len(unfamiliar) if len(unfamiliar) <= MAX_WARNINGS else MAX_WARNINGS - 1
+    model = segmenter.card.name
+    warnings = [unfamiliar_word(each, vocabulary.classes[each.class_index], model) for each in unfamiliar[:n_alone]]
+    if rest := [vocabulary.classes[each.class_index].name for each in unfamiliar[n_alone:]]:
+        warnings.append(summary(rest, len(vocabulary.classes), model, field))
+    return tuple(warnings)
+
+
+def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWarning, ...]:
+    """One warning where masks are corrected by a model that takes no masks as prompts."""
+    if not any(prompt.corrects for prompt in prompts):
+        return ()
+    detail = (
+        f"{model} takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to "
+        "the mask or removed from it"
+    )
+    return (AnswerWarning(NO_MASK_PROMPTS, detail, "prompts"),)
+
+
+def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
+    """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary."""
+    if vocabulary.name is not None:
+        return ()
+    translated, ambiguous, unsplit, stuff = [], [], [], []
+    for index, entry in enumerate(vocabulary.classes):
+        name, field = entry.name, f"classes.{index}"
+        if entry.read_as:
+            detail = f"{name!r} was read as {', '.join(map(repr, entry.read_as))}: `language` {ENGLISH} keeps it"
+            translated.append(AnswerWarning(TRANSLATED, detail, field))
+        if entry.also:
+            ambiguous.append(AnswerWarning(AMBIGUOUS, ambiguity(name, entry.also), field))
+        if "," in name:
+            detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
+            unsplit.append(AnswerWarning(UNSPLIT, detail, field))
+        if task == "instance" and entry.thing is False:
+            detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
+            stuff.append(AnswerWarning(STUFF, detail, field))
+    return tuple([warning for kind in (translated, ambiguous, unsplit, stuff) for warning in kind[:MAX_WARNINGS]])
+
+
+def ambiguity(name: str, also: Sequence[tuple[str, str]]) -> str:
+    meanings = " and ".join(f"{name_of(code)} for {meaning!r}" for code, meaning in also)
+    codes = " or ".join(code for code, _ in also)
+    return f"{name!r} was read as English, and is {meanings}, too: `language` decides ({codes}, or {ENGLISH})"
+
+
+def unfamiliar_word(word: Unfamiliar, entry: ClassEntry, model: str) -> AnswerWarning:
+    name = entry.name
+    if word.is_foreign:
+        hint = f" (the nearest word of training is {word.nearest!r})" if word.nearest else ""
+        script = script_of(name)
+        looks = f"is written in {script}" if script else "does not look like an English word"
+        others = f", and by translation {', '.join(entry.tried)}" if entry.tried else ""
+        reason = f"{name!r} {looks}, and {model} reads English{others}"
+    else:
+        reason = f"{name!r} is far from every word that {model} was trained on"
+        hint = (
+            f" (the nearest is {word.nearest!r} with a likeness of {word.likeness:.2f}, familiar words have "
+            f"{word.bound:.2f})"
+        )
+    return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{word.class_index}")
+
+
+def summary(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
+    listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return AnswerWarning(
+        UNFAMILIAR,
+        f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
+        f"as these is a guess: {listed}",
+        field,
+    )

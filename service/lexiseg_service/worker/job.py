@@ -22,15 +22,32 @@ import numpy as np
 from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
+from lexiseg_model.errors import (
+    ExamplesError,
+    FieldError,
+    ForeignExamplesError,
+    ForeignLessonError,
+    OptionError,
+    ShapeError,
+    TaskError,
+    TeachingError,
+)
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.pictures.colours import Note
-from lexiseg_service.errors import DeadlineExceeded, QueueFull, RateLimited, ServiceError
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    InvalidValue,
+    ModelChanged,
+    NotReady,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+)
 from lexiseg_service.fair_queue import Sender
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.models.pool import Loaded
-from lexiseg_service.worker.refusals import client_error
 
 T = TypeVar("T")
 RowsByText = dict[str, bytes]  # text -> row [D] of little-endian fp16
@@ -248,3 +265,30 @@ class Admission:
             job.place.release()
         has_answer = not job.answer.cancelled() and job.answer.exception() is None
         self._lanes[job.lane].leave(job, has_answer=has_answer)
+
+
+def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
+    """The error that a client sees for an error of the model; ones that no change of the request avoids stay."""
+    if request.region_classes is not None and isinstance(error, TeachingError):
+        return InvalidValue.because(request.regions[0].field if request.regions else "pictures", str(error))
+    if request.region_classes is not None and isinstance(error, TaskError | OptionError):
+        return InvalidValue.of("model", request.model, f"a model that can be taught so ({error})")
+    if request.regions and isinstance(error, TaskError | OptionError | ShapeError):
+        field = request.regions[0].field
+        return InvalidValue.of(field, "an example", f"a region that {request.model} can use ({error})")
+    if any(entry.is_taught for entry in request.vocabulary.classes) and isinstance(
+        error, ForeignLessonError | TaskError
+    ):
+        return ModelChanged(f"head: {error}")
+    if any(entry.shown is not None for entry in request.vocabulary.classes):
+        if isinstance(error, ExamplesError):
+            return InvalidValue.of("classes", "examples", f"words alone ({error})")
+        if isinstance(error, ForeignExamplesError):
+            return NotReady("the model changed while the examples were encoded; send the request again")
+    if isinstance(error, FieldError):
+        return InvalidValue.of(error.field, error.value, error.expected)
+    if isinstance(error, TaskError):
+        return InvalidValue.of("task", request.task, f"a task that {request.model} can do on this image ({error})")
+    if isinstance(error, OptionError) and request.refine not in (None, "none"):
+        return InvalidValue.of("refine", request.refine, f"none, or nothing ({error})")
+    return error

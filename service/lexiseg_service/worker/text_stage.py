@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from lexiseg_service.errors import QueueFull
+from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.compute import stage_executor
+from lexiseg_service.worker.compute import use_one_core
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.texts import CHUNK, TextCaches
 
@@ -27,14 +28,12 @@ class TextStage:
         self._caches = caches
         self._on_ready = on_ready
         # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
-        self.executor = stage_executor("texts", 1)
+        self.executor = FairExecutor("texts", 1, initializer=use_one_core)
 
-    def put(self, job: AnyJob) -> None:
+    def put(self, job: AnyJob, since: float | None = None) -> None:
+        """Encode a chunk in turn; `since`: when the job came, if this is not its first chunk."""
         now = time.monotonic()
-        self._submit(now, now, job)
-
-    def _submit(self, since: float, now: float, job: AnyJob) -> None:
-        work = partial(job.run, partial(self._step, since, now))
+        work = partial(job.run, partial(self._step, since or now, now))
         large = len(job.lookup.texts) > CHUNK
         self.executor.submit(job.source, work, large=large, background=job.request.background)
 
@@ -48,7 +47,7 @@ class TextStage:
         now = time.monotonic()
         if lookup.missing:
             _check_time(job, now - submitted)
-            self._submit(since, now, job)
+            self.put(job, since)
             return
         job.stages.append(StageTime("text", since, now))
         self._on_ready(job)

@@ -109,10 +109,7 @@ class TextCache:
             lookup.misses = len(lookup.missing) + n_encoded
 
     def _learn_length(self, lookup: Lookup) -> int:
-        """Encode one text, where none has been in this process: only the tower knows how long its rows are.
-
-        Returns how many texts were encoded.
-        """
+        """Encode one text, if none has been in this process: only the tower knows the length; returns how many."""
         if self._tower in self._shared.row_bytes:
             return 0
         first, rest = lookup.missing[:1], lookup.missing[1:]

@@ -129,7 +129,7 @@ class ModelWorker:
     def _preload(self) -> None:
         """Load the default model, without which nothing is served, then the others with `preload`."""
         try:
-            _watch_device(self._settings.device, self._metrics)
+            self._watch_device()
             if self._resident:
                 self._engine.warm_up(self._default)
             default = self._pool.acquire(self._default).result()
@@ -163,12 +163,11 @@ class ModelWorker:
                     logger.warning("no warm-up", model=name.name, error=str(error))
             self._to_warm_up = self._to_warm_up - {name}  # a new set: the event loop may be reading this one
 
-
-def _watch_device(name: str, metrics: Metrics) -> None:
-    """Report in the metrics the memory of a CUDA device."""
-    device = choose_device(name)
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        # Reserved and not allocated: no other process can have it.
-        metrics.gpu_memory.labels(str(index)).set_function(lambda: torch.cuda.memory_reserved(index))
-        metrics.gpu_memory_free.labels(str(index)).set_function(lambda: torch.cuda.mem_get_info(index)[0])
+    def _watch_device(self) -> None:
+        """Report the memory of a CUDA device in the metrics."""
+        device = choose_device(self._settings.device)
+        if device.type == "cuda":
+            index = torch.cuda.current_device() if device.index is None else device.index
+            # Reserved and not allocated: no other process can have it.
+            self._metrics.gpu_memory.labels(str(index)).set_function(lambda: torch.cuda.memory_reserved(index))
+            self._metrics.gpu_memory_free.labels(str(index)).set_function(lambda: torch.cuda.mem_get_info(index)[0])

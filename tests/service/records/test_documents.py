@@ -12,8 +12,7 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.records.documents import HEADS, VOCABULARIES, Documents, open_documents
-from lexiseg_service.records.quota import Amounts, Quota
-from lexiseg_service.records.store import Record
+from lexiseg_service.records.store import Amounts, Quota, Record
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer

@@ -18,7 +18,7 @@ from lexiseg_service.gateway.heads import collection as heads
 from lexiseg_service.gateway.trainings import trainings
 from lexiseg_service.gateway.trainings.training import TrainingStore
 from lexiseg_service.gateway.vocabularies import collection as vocabularies
-from lexiseg_service.records.quota import Amounts, Quota
+from lexiseg_service.records.store import Amounts, Quota
 from tests.redis_server import RedisServer
 from tests.service.batch.http import asking
 from tests.service.batch.telling import Telling

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_labels.answers import AnswerWarning, CacheUse, Sense, Timings
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import (
@@ -34,12 +36,11 @@ from lexiseg_service.wire.messages import (
     decode_taught,
     encode_answer,
     encode_exemplified,
-    encode_exemplify,
     encode_frame_answer,
+    encode_regions,
     encode_request,
     encode_step,
     encode_taught,
-    encode_teach,
 )
 
 # A value, how it is sent, and how it is read.
@@ -152,9 +153,9 @@ def questions() -> Iterator[Sent]:
     for request in REQUESTS.values():
         yield request, encode_request, read_request
     for request in (REQUEST, replace(REQUEST, image=None, image_id="0" * 32, keep_picture=False)):
-        yield request, encode_exemplify, read_request
+        yield request, partial(encode_regions, internal.ExemplifyRequest), read_request
     for request in (LABELLED, REVIEWED):
-        yield request, encode_teach, read_request
+        yield request, partial(encode_regions, internal.TeachRequest), read_request
     followed = tuple(Followed(number, prompt) for number, prompt in enumerate(FULL.prompts, 7))
     for step in (
         StreamQuestion(replace(FULL, image_id=None, header=None, painted=()), 0.5, True, "latest", 8, True),

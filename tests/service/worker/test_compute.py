@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import TileFeatures
-from lexiseg_service.worker.compute import stage_executor
+from lexiseg_service.fair_queue import FairExecutor
+from lexiseg_service.worker.compute import use_one_core
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.engine.test_models import STRIPS, Strips
 from tests.service.worker.gated_colours import GatedColours, ask, halves
@@ -105,7 +106,7 @@ def test_other_work_waits_for_the_pass_under_way_and_goes_before_the_next() -> N
 
 def test_torch_keeps_to_the_thread_whatever_other_threads_have_set() -> None:
     before = torch.get_num_threads()
-    threads = stage_executor("test", 1)
+    threads = FairExecutor("test", 1, initializer=use_one_core)
     numbers: list[int] = []
     threads.submit("x", lambda: numbers.append(0))  # its thread has not used torch yet
     until(lambda: bool(numbers))

@@ -7,8 +7,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.types import ClassEntry, Point, Prompt, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.worker.job import Admission, Job
-from lexiseg_service.worker.refusals import client_error
+from lexiseg_service.worker.job import Admission, Job, client_error
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.serving import form, serving

@@ -5,16 +5,16 @@ import pytest
 from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
-from lexiseg_service.worker.warnings import (
+from lexiseg_service.worker.finish import (
     AMBIGUOUS,
     MAX_WARNINGS,
     STUFF,
+    UNFAMILIAR,
     UNSPLIT,
     absent_labels,
     warnings_about,
     warnings_of_words,
 )
-from lexiseg_service.worker.word_warnings import UNFAMILIAR
 from tests.model.stand_in import COLOURS, SAME_AS, ColourSegmenter, picture
 
 

@@ -29,8 +29,7 @@ import orjson
 
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.errors import NotReady
-from lexiseg_service.records.quota import Excess, Quota
-from lexiseg_service.records.store import Record, Store, StoreAway, StoreFull, Transaction
+from lexiseg_service.records.store import Excess, Quota, Record, Store, StoreAway, StoreFull, Transaction
 from lexiseg_service.retries import AWAY_SECONDS
 
 T = TypeVar("T")

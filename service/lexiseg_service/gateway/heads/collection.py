@@ -39,8 +39,8 @@ from lexiseg_service.errors import (
 from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, bytes_of
 from lexiseg_service.gateway.heads.solver import Solver
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
-from lexiseg_service.gateway.waits import end_by
-from lexiseg_service.question.findings import MAX_COMPARED
+from lexiseg_service.gateway.waits import GOING_DOWN, Shutdown
+from lexiseg_service.question.validation import MAX_COMPARED
 from lexiseg_service.records.documents import (
     HEADS,
     NAME,
@@ -52,8 +52,7 @@ from lexiseg_service.records.documents import (
     owner_of,
     slot_of,
 )
-from lexiseg_service.records.quota import Amounts, Quota
-from lexiseg_service.records.store import Record
+from lexiseg_service.records.store import Amounts, Quota, Record
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -88,7 +87,9 @@ class Change:
 class Heads:
     """Finds, lists, writes and deletes heads by name and owner, the id of an API key."""
 
-    def __init__(self, store: Documents, metrics: Metrics, drain_seconds: float = math.inf) -> None:
+    def __init__(
+        self, store: Documents, metrics: Metrics, shutdown: Shutdown | None = None, drain_seconds: float = math.inf
+    ) -> None:
         self.store = store
         self._parsed = ParsedDocuments(MAX_PARSED_BYTES, _read)
         self._listed: Lru[str, tuple[Record, bytes]] = Lru(MAX_LISTED_BYTES, lambda _, entry: len(entry[1]))
@@ -96,19 +97,12 @@ class Heads:
         self._metrics = metrics
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._writing: set[str] = set()  # slots of heads with lessons that no document names yet
-        self._waits: set[asyncio.Timeout] = set()
-        self._drain_seconds = drain_seconds
-        self._end = math.inf  # of changes, in the event loop's time
+        self._shutdown = shutdown or Shutdown()
+        self._grace = max(0.0, drain_seconds - LEAVE_SECONDS)
 
     @property
     def nbytes(self) -> int:
         return self.store.nbytes + self._parsed.weight + self._listed.weight
-
-    def leave(self) -> None:
-        """Begin to shut down: changes that are not done before the end of the drain are refused with `NotReady`."""
-        self._end = asyncio.get_running_loop().time() + max(0.0, self._drain_seconds - LEAVE_SECONDS)
-        for wait in self._waits:
-            end_by(wait, self._end)
 
     def close(self) -> None:
         self._solver.close()
@@ -165,16 +159,13 @@ class Heads:
         """Write a head; what others change at the same time stays. If this is cancelled, nothing is changed later."""
         slot = slot_of(name, owner)
         try:
-            async with asyncio.timeout_at(min(change.deadline, self._end)) as wait:
-                self._waits.add(wait)
-                try:
-                    async with self._lock(f"client {change.client}"), self._lock(f"head {slot}"):
-                        return await self._change(slot, name, owner, change, is_new, wait)
-                finally:
-                    self._waits.discard(wait)
+            async with (
+                self._shutdown.timeout_at(change.deadline, self._grace, GOING_DOWN) as wait,
+                self._lock(f"client {change.client}"),
+                self._lock(f"head {slot}"),
+            ):
+                return await self._change(slot, name, owner, change, is_new, wait)
         except TimeoutError:
-            if self._end < change.deadline:
-                raise NotReady("the service is going down; send the request again") from None
             raise DeadlineExceeded(f"head {name!r}: it was not solved in time; nothing was changed") from None
 
     def _lock(self, key: str) -> asyncio.Lock:
@@ -392,10 +383,10 @@ def _pictures(
     return pictures
 
 
-def open_heads(settings: Settings, metrics: Metrics) -> Heads | None:
+def open_heads(settings: Settings, metrics: Metrics, shutdown: Shutdown | None = None) -> Heads | None:
     """The heads of an installation, where vocabularies are kept; None where nothing of pictures may be kept."""
     if not settings.feature_cache_bytes:
         return None
-    heads = Heads(open_documents(HEADS, settings, metrics), metrics, settings.drain_seconds)
+    heads = Heads(open_documents(HEADS, settings, metrics), metrics, shutdown, settings.drain_seconds)
     metrics.watch_cache("heads", lambda: heads.nbytes)
     return heads

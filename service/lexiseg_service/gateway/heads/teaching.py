@@ -53,7 +53,7 @@ class Teaching:
     @classmethod
     def opened(cls, settings: Settings, use_case: UseCase, _access: AccessControl, metrics: Metrics) -> Teaching | None:
         """That of the settings, by which questions find heads; None: heads are switched off."""
-        if (heads := open_heads(settings, metrics)) is None:
+        if (heads := open_heads(settings, metrics, use_case.shutdown)) is None:
             return None
         teaching = cls(heads, use_case, settings)
         use_case.learn = teaching.learned
@@ -67,9 +67,6 @@ class Teaching:
         if self._sweeping is not None:
             self._sweeping.cancel()
         self.heads.close()
-
-    def leave(self) -> None:
-        self.heads.leave()
 
     async def _sweep(self) -> None:
         await self.heads.remove_leftovers()

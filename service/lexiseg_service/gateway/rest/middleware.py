@@ -10,7 +10,6 @@ nor an Origin.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -25,11 +24,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import CrossSite, NotReady, ServiceError, TooLarge, TooSlow, UnknownHost
+from lexiseg_service.errors import CrossSite, ServiceError, TooLarge, TooSlow, UnknownHost
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import ADAPTERS, STABLE
-from lexiseg_service.gateway.waits import end_by
+from lexiseg_service.gateway.waits import GOING_DOWN, Shutdown
 from lexiseg_service.settings import BODY_SECONDS, EVERY, Settings
 from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
@@ -190,10 +189,7 @@ class Compression(GZipMiddleware):
 
 
 class WebPages:
-    """Refuses names that are not this service's, and writes that the pages of other sites send.
-
-    By DNS rebinding a page reaches an address behind its visitor's firewall under a name of its own, and then counts as
-    same-origin. A form or script of another site may send a request without reading the answer.
+    """Refuses names that are not this service's, as of DNS rebinding, and writes that the pages of other sites send.
 
     Names are localhost's, a name that the service listens on, and `allowed_hosts`. On other addresses than
     loopback every IP address passes, too: probes send it, and no page can rebind one. Pages of
@@ -247,40 +243,11 @@ class WebPages:
             raise CrossSite(f"Origin: expected a page of ours, got {came!r}; LEXISEG_CORS_ORIGINS names others")
 
 
-class BodyClock:
-    """The time that bodies may take to arrive; a shutdown leaves them a moment."""
-
-    def __init__(self) -> None:
-        self._waits: set[asyncio.Timeout] = set()
-        self._end = math.inf  # of the event loop's time
-
-    def leave(self) -> None:
-        """Begin to shut down: bodies that are not complete soon are refused with `NotReady`."""
-        self._end = asyncio.get_running_loop().time() + LEAVE_SECONDS
-        for wait in self._waits:
-            end_by(wait, self._end)
-
-    async def next(self, receive: Receive, deadline: float) -> Message:
-        try:
-            async with asyncio.timeout_at(min(deadline, self._end)) as wait:
-                self._waits.add(wait)
-                try:
-                    return await receive()
-                finally:
-                    self._waits.discard(wait)
-        except TimeoutError:
-            if self._end < deadline:
-                raise NotReady("the service is going down; send the request again") from None
-            raise TooSlow(f"the body did not come within {BODY_SECONDS:g} seconds") from None
-
-
 class Guard:
     """Admits a request: API key, a place and client limits before its body is read, then bounds of the body.
 
-    Completes the caller in the scope's state. Of the body: its size, the time it takes to arrive, and the bytes of all
-    requests in flight. 413 by the Content-Length before reading, else as soon as the body exceeds the limit; 408 when
-    it does not arrive in time, 503 when it does not before a shutdown; 429 when other requests hold the room for bytes
-    in flight until the deadline.
+    Completes the caller in the scope's state. A body that is too large is refused by its Content-Length, else as soon
+    as it exceeds the limit; likewise one that is late, or has no room until the deadline.
     """
 
     def __init__(
@@ -289,14 +256,14 @@ class Guard:
         settings: Settings,
         access: AccessControl,
         open_paths: frozenset[str],
-        clock: BodyClock,
+        shutdown: Shutdown,
         uploads: Mapping[str, int],  # bytes of the archive that a form of a path may bring, as it comes onto a disk
     ) -> None:
         limits = settings.limits
         self._app = app
         self._access = access
         self._open = open_paths
-        self._clock = clock
+        self._shutdown = shutdown
         # Base64 takes four bytes for three; with the image there are texts and prompts.
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
         self._uploads = {path: nbytes + limits.max_question_bytes for path, nbytes in uploads.items()}
@@ -351,7 +318,11 @@ class Guard:
                 return await receive()
             # An upload gets the time again for as many bytes as any other body may have.
             deadline = began + BODY_SECONDS * (1 + received // self._max_bytes)
-            message = await self._clock.next(receive, deadline)
+            try:
+                async with self._shutdown.timeout_at(deadline, LEAVE_SECONDS, GOING_DOWN):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlow(f"the body did not come within {BODY_SECONDS:g} seconds") from None
             received += len(message.get("body", b""))
             is_complete = not message.get("more_body", False)
             if received > max_bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.image_requests import results_or_errors, with_field
 from lexiseg_service.gateway.rest import body, problem
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, query
-from lexiseg_service.gateway.rest.png_answers import PNG, for_png, png_response, quality
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, render_json
 from lexiseg_service.question.schemas import Question, SegmentAnswer, SegmentAnswers
@@ -27,9 +27,12 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
-JSON = "application/json"
 T = TypeVar("T")
 router = APIRouter()
+PNG = "image/png"
+SEGMENTS_HEADER = "X-Segments"  # names the values of a label map
+MAX_NAMED_SEGMENTS = 256
+MAX_HEADER_BYTES = 4096  # proxies take eight kilobytes of headers in all
 
 
 @router.post(
@@ -63,8 +66,10 @@ async def segment(request: Request) -> Response:
             raise InvalidValue.of("image", f"{len(images)} files", "one file for an answer as image/png")
         if len(images) > 1:
             return await until_disconnect(request, _several(request, question, images))
-        shaped = for_png(question) if as_png else question
-        answer = await until_disconnect(request, use_case_of(request).segment(shaped, images[0], caller_of(request)))
+        if as_png:
+            mask = "none" if question.overlay else "png"
+            question = question.model_copy(update={"mask": mask, "confidence": False, "simplify": 0.0})
+        answer = await until_disconnect(request, use_case_of(request).segment(question, images[0], caller_of(request)))
     if as_png:
         return png_response(answer)
     render = partial(render_json, answer, request.state.request_id)
@@ -74,7 +79,7 @@ async def segment(request: Request) -> Response:
 
 def wants_png(accept: str) -> bool:
     """Whether a client prefers a PNG to JSON (RFC 9110, 12.5.1)."""
-    return PNG in accept.lower() and quality(accept, PNG) > quality(accept, JSON)
+    return PNG in accept.lower() and quality(accept, PNG) > quality(accept, "application/json")
 
 
 async def _several(request: Request, question: Question, images: Sequence[ImageSource]) -> Response:
@@ -124,7 +129,7 @@ def _metrics_of(request: Request) -> Metrics:
 
 
 async def answer_of(request: Request, parsed_body: Awaitable[tuple[Question, ImageSource]]) -> WorkerAnswer:
-    """The answer to the question and image of `parsed_body`, an awaitable that parses the body; counts failures."""
+    """The answer to the question and image of a body; counts failures, also of its parsing."""
     with _counted(request):
         question, image = await parsed_body
         return await until_disconnect(request, use_case_of(request).segment(question, image, caller_of(request)))
@@ -173,3 +178,29 @@ def _drop(work: asyncio.Future[Any]) -> None:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def png_response(answer: WorkerAnswer) -> Response:
+    """The PNG; its header names the segments by their ids: `[[1, "sky", 0.91], ...]`."""
+    content = answer.overlay if answer.label_map is None else answer.label_map.png
+    assert content is not None
+    named = [[segment.id, segment.label, round(segment.score, 4)] for segment in answer.segments[:MAX_NAMED_SEGMENTS]]
+    while len(text := json.dumps(named)) > MAX_HEADER_BYTES:
+        named.pop()
+    return Response(content, headers={SEGMENTS_HEADER: text, "X-Image-Id": answer.image_id}, media_type=PNG)
+
+
+def quality(accept: str, media_type: str) -> float:
+    """The q value of the most specific range that matches a media type."""
+    best = (-1, 0.0)
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        if name not in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+            continue
+        quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            weight = min(1.0, max(0.0, float(quality)))
+        except ValueError:
+            weight = 0.0
+        best = max(best, (2 - name.count("*"), weight))
+    return best[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -127,12 +127,11 @@ def gateway_server(
     settings: Settings,
     use_case: UseCase,
     video: VideoService,
-    leave: Callable[[], None],
     metrics: Metrics,
     access: AccessControl,
     tracing: Tracing | None = None,
 ) -> GrpcServer:
-    """`lexiseg.v1.Segmentation` on its own port; `leave` is called at the shutdown."""
+    """`lexiseg.v1.Segmentation` on its own port, whose shutdown begins the gateway's."""
     servicer = Servicer(use_case, settings.limits, metrics, video)
 
     def add(server: grpc.aio.Server) -> None:
@@ -148,7 +147,7 @@ def gateway_server(
     return GrpcServer(
         add=add,
         health=health_by_name,
-        on_leave=leave,
+        on_leave=use_case.shutdown.begin,
         options=public_options(settings),
         host=settings.host,
         port=settings.grpc_port,

@@ -20,8 +20,7 @@ from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_byte
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.documents import check_name
-from lexiseg_service.records.quota import Amounts, Excess, Quota
-from lexiseg_service.records.store import Record, StoreAway
+from lexiseg_service.records.store import Amounts, Excess, Quota, Record, StoreAway
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.collectors import TRAININGS, Gauges, Values

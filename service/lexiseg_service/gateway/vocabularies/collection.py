@@ -20,8 +20,7 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, NamedVocabulary, built_in, named
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
-from lexiseg_service.question.findings import MAX_COMPARED
-from lexiseg_service.question.validation import parse_object, validate
+from lexiseg_service.question.validation import MAX_COMPARED, parse_object, validate
 from lexiseg_service.records.documents import (
     NAME,
     VOCABULARIES,
@@ -31,8 +30,7 @@ from lexiseg_service.records.documents import (
     open_documents,
     slot_of,
 )
-from lexiseg_service.records.quota import Amounts, Quota
-from lexiseg_service.records.store import Record
+from lexiseg_service.records.store import Amounts, Quota, Record
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 

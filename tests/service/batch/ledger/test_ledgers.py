@@ -11,9 +11,9 @@ import pytest
 
 from lexiseg_service.batch.ledger.job import UNENDED, Job, Ledger, OpenJob, Webhook
 from lexiseg_service.batch.sources.source import Picture
-from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import SqliteStore
+from lexiseg_service.records.store import Amounts, Excess, Quota
 from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.redis_server import RedisServer
 

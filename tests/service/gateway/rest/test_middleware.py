@@ -7,11 +7,12 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from lexiseg_service.errors import TooLarge, TooSlow
+from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rest import middleware
-from lexiseg_service.gateway.rest.middleware import BodyClock, Guard
+from lexiseg_service.gateway.rest.middleware import Guard
+from lexiseg_service.gateway.waits import Shutdown
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
@@ -41,9 +42,8 @@ async def take(*sizes: int) -> int:
     async def send(message: Message) -> None:
         statuses.extend([message["status"]] if "status" in message else [])
 
-    guard = Guard(
-        reader, Settings(), AccessControl.of_settings(Settings(), Metrics()), frozenset(), middleware.BodyClock(), {}
-    )
+    access = AccessControl.of_settings(Settings(), Metrics())
+    guard = Guard(reader, Settings(), access, frozenset(), Shutdown(), {})
     guard._max_bytes = LIMIT
     scope = {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {"caller": Caller()}}
     async with asyncio.timeout(SOON):
@@ -109,7 +109,8 @@ async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_serve
 
 
 def test_half_a_body_is_refused_when_the_server_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "LEAVE_SECONDS", 0.1)
+    for name in ("LEAVE_SECONDS", "UNREAD_SECONDS"):
+        monkeypatch.setattr(middleware, name, 0.1)
     head = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
     with closing(socket.socket()) as client:
         client.settimeout(SOON)
@@ -125,20 +126,18 @@ def test_half_a_body_is_refused_when_the_server_goes_down(monkeypatch: pytest.Mo
     assert b"send the request again" in answer
 
 
-async def test_a_shutdown_while_a_body_s_time_ends_changes_nothing() -> None:
-    clock, loop = BodyClock(), asyncio.get_running_loop()
-    never: asyncio.Future[Message] = loop.create_future()
-    left = asyncio.Event()
+async def test_a_shutdown_while_a_time_ends_changes_nothing() -> None:
+    shutdown, loop, left = Shutdown(), asyncio.get_running_loop(), asyncio.Event()
 
     def leave() -> None:
-        clock.leave()
+        shutdown.begin()
         left.set()
 
-    async def receive() -> Message:
-        loop.call_soon(leave)  # after the timer, before this task ends
-        return await never
+    async def wait() -> None:
+        async with shutdown.timeout_at(loop.time(), 0, "going down"):
+            loop.call_soon(leave)  # after the timer, before this task ends
+            await loop.create_future()
 
-    with pytest.raises(TooSlow):
-        await clock.next(receive, loop.time())
-
+    with pytest.raises(TimeoutError):
+        await wait()
     assert left.is_set()

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from lexiseg_model.types import Background
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.vocabularies import collection
-from lexiseg_service.records.quota import Amounts, Quota
+from lexiseg_service.records.store import Amounts, Quota
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving

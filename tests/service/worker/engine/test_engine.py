@@ -8,7 +8,7 @@ from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.vocabulary.dictionaries import Dictionary
 from lexiseg_model.vocabulary.languages import Languages
 from lexiseg_service.errors import InvalidValue, NotReady, UndecodableImage
-from lexiseg_service.worker.warnings import TRANSLATED
+from lexiseg_service.worker.finish import TRANSLATED
 from tests.model.vocabulary.test_languages import letters, write_dictionary
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import ask, halves
