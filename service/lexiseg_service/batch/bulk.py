@@ -1,22 +1,30 @@
 """`lexiseg bulk`: plan once, work on what has no rows yet, count at the end.
 
 list the source -> plan (once) -> chunks without rows -> model, here or on Ray -> rows -> count -> other formats
+
+Ray Data keeps a pool of actors, assigns chunks and replaces actors that die. Only chunk numbers and reports pass
+through Ray; actors read pictures from the store and write rows to it. The chunk of a dead actor goes to another one.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, NamedTuple
 
 import typer
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.store import absolute
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.errors import ModelError
+from lexiseg_model.errors import ModelError, OptionError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.batch import question_copy
@@ -34,7 +42,6 @@ from lexiseg_service.batch.ledger.folder import (
     write_plan,
 )
 from lexiseg_service.batch.question_copy import QuestionCopy
-from lexiseg_service.batch.ray_actors import Cluster, segment_on
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
 from lexiseg_service.errors import ServiceError
@@ -46,6 +53,10 @@ from lexiseg_service.settings import Settings
 
 INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
 MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
+MAX_BLOCKS = 10_000  # blocks of the list of chunks; Ray's driver tracks each
+CHUNKS_AHEAD = 2  # chunks assigned to an actor: one in work, one queued
+CONNECT_SECONDS = 5.0  # to a head node's port; Ray itself tries for two minutes
+RAY_LOG = re.compile(r"\.(?:cc|h):\d+: (.+)$", re.MULTILINE)  # a line of Ray's core: its place in the source, the text
 
 
 class BulkInput(NamedTuple):
@@ -57,6 +68,15 @@ class BulkInput(NamedTuple):
     kind: Kind | None = None  # of the source; None: by its name
     id_column: str | None = None
     image_column: str | None = None
+
+
+class Cluster(NamedTuple):
+    """Ray cluster of a job, and resources of each actor."""
+
+    address: str | None  # Ray's: HOST:PORT of a head node, `auto` for this machine's; None: one for this job
+    actors: tuple[int, int]  # at least, at most
+    cpus: float
+    gpus: float
 
 
 def cluster_of(address: str | None, actors: str, cpus: float, gpus: float) -> Cluster:
@@ -213,3 +233,67 @@ def segment_chunks(
 def _in_process(job: BulkJob, to_do: Sequence[int]) -> Iterator[Report]:
     with closing(ChunkWorker(job)) as worker:
         yield from map(worker.work_on, to_do)
+
+
+def connect(cluster: Cluster) -> None:
+    """Join or start the cluster. Raises OptionError: Ray is not installed, or there is no cluster at the address."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no statistics of use
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors are raised as exceptions anyway
+    try:
+        import ray
+    except ImportError:
+        raise OptionError('Ray is not installed: pip install "lexiseg[bulk]", or give --local') from None
+    if ray.is_initialized():
+        return
+    address = cluster.address or "local"
+    with TemporaryFile() as log:
+        try:
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            if host and port.isdigit():
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+            with _stderr_to(log):  # Ray's core writes the reason of a refusal only there
+                ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            log.seek(0)
+            reasons = [str(error), *RAY_LOG.findall(log.read().decode(errors="replace"))[-1:]]
+            raise OptionError(f"no Ray cluster at {address}: {'; '.join(reasons)}") from None
+    import ray.data  # sets up its logs when it is imported
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+
+
+@contextmanager
+def _stderr_to(file: IO[bytes]) -> Iterator[None]:
+    terminal = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+
+
+def segment_on(cluster: Cluster, job: BulkJob, chunks: Sequence[int]) -> Iterator[Report]:
+    """Segment the chunks on Ray; yields a report as each chunk ends, in any order."""
+    connect(cluster)
+    import ray.data
+
+    listed = ray.data.from_items(
+        [{"chunk": chunk} for chunk in chunks], override_num_blocks=min(len(chunks), MAX_BLOCKS)
+    )
+    pool = ray.data.ActorPoolStrategy(
+        min_size=cluster.actors[0], max_size=cluster.actors[1], max_tasks_in_flight_per_actor=CHUNKS_AHEAD
+    )
+    reports = listed.map_batches(
+        ChunkWorker,
+        fn_constructor_args=(job,),
+        batch_size=1,
+        batch_format="numpy",
+        compute=pool,
+        num_cpus=cluster.cpus,
+        num_gpus=cluster.gpus or None,
+    )
+    return (Report(**row | {"reasons": list(row["reasons"])}) for row in reports.iter_rows())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,9 +66,6 @@ class Files:
 
     def read(self, name: str) -> bytes:
         return bytes(self._store.cat_file(f"{self._root}/{name}"))
-
-    def lines(self, name: str) -> Iterator[bytes]:
-        yield from self.read(name).splitlines(keepends=True)
 
     def remove(self, name: str) -> None:
         """Remove a folder with everything in it, if it is there."""

@@ -244,20 +244,13 @@ class Runner:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _renew_leases(self) -> None:
-        """Renew the leases, and wake the lanes while there is a job with pictures left."""
-        last = 0.0
         while True:
             with suppress(StoreAway):
-                if time.monotonic() - last >= LEASE_SECONDS / BEATS:
-                    last = time.monotonic()
-                    await self._in_thread(self._ledger.renew_leases, tuple(self._holders), LEASE_SECONDS)
-                self.open = await self._in_thread(self._ledger.open_jobs)
-                if self.open:
-                    self.wake()
-            await asyncio.sleep(POLL_SECONDS)
+                await self._in_thread(self._ledger.renew_leases, tuple(self._holders), LEASE_SECONDS)
+            await asyncio.sleep(LEASE_SECONDS / BEATS)
 
     async def _give_turns(self) -> None:
-        """Open lanes for the jobs that are next, whenever that may have changed."""
+        """Open lanes for the jobs that are next, whenever that may have changed, and now and then."""
         while not self._stopping:
             self._wake.clear()
             try:
@@ -273,9 +266,8 @@ class Runner:
                 logger.warning("jobs cannot be read or written", error=str(error))
             except Exception as error:
                 logger.error("unexpected error", error=type(error).__name__, exc_info=error)
-                await asyncio.sleep(POLL_SECONDS)
-                self.wake()
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
     async def _give(self, identity: str, left: int, lane: Hold) -> None:
         """Open a lane for some pictures of a job, if there are free ones."""

@@ -21,7 +21,6 @@ from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.description import JobInput, stored
 from lexiseg_service.batch.files import Files, open_store, question_path
 from lexiseg_service.batch.formats import check_fits
-from lexiseg_service.batch.http.eraser import REPEAT_SECONDS, SWEEP_SECONDS, Eraser
 from lexiseg_service.batch.http.notices import Notices, Send, WebhookSender
 from lexiseg_service.batch.ledger.job import (
     UNENDED,
@@ -38,7 +37,7 @@ from lexiseg_service.batch.sources.archive import in_archive
 from lexiseg_service.batch.sources.source import FOLDER, Picture, SourceKind, allowed, in_folder, numbered
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, TooLarge, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.times import rfc3339
+from lexiseg_service.gateway.times import expiry, has_passed, rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.waits import for_ever
@@ -56,6 +55,9 @@ logger = structlog.get_logger("lexiseg.jobs")
 ID_BYTES = 12
 MAX_UNENDED = 16  # jobs of one key or address
 QUOTA_SECONDS = 60
+REPEAT_SECONDS = 30.0  # between attempts to erase
+SWEEP_SECONDS = 600.0  # between looks for jobs that have expired
+RECORD_SECONDS = 3600.0  # that an erasure is repeated, also after it succeeded: longer than a lane writes a file
 SOURCE = "one of `urls`, `folder` and the file `archive`"
 
 
@@ -66,6 +68,64 @@ class Tasks(NamedTuple):
     places: Sequence[tuple[str, str]]  # names and places
     tool: str  # what the adapter keeps with the job
     notice_to: str | None = None  # address that the adapter tells of the end, see `Jobs.notify_by`
+
+
+class Eraser:
+    """Erases jobs of one ledger; by itself the ones that ended `keep_days` ago.
+
+    An erasure is recorded first, so that the job is gone for everybody, then repeated by any gateway until no file is
+    left: a lane may write one after the first attempt, an attempt may fail, and its gateway may end.
+    """
+
+    def __init__(self, ledger: Ledger, files: Files, keep_days: float) -> None:
+        self._ledger = ledger
+        self._files = files
+        self._keep_days = keep_days
+        self.failing: set[str] = set()  # recorded jobs with files that cannot be removed at present
+
+    def expiry(self, progress: Progress) -> float | None:
+        """When a job of that progress expires, in seconds since the epoch; None: it has not ended."""
+        return expiry(progress.ended, self._keep_days)
+
+    def has_expired(self, progress: Progress) -> bool:
+        """Whether nobody may see a job of that progress any more, though it is not erased yet."""
+        return has_passed(self.expiry(progress))
+
+    async def erase(self, identities: Sequence[str]) -> None:
+        """Erase jobs: when it returns, they are gone, and their files as far as that can be done now."""
+        try:
+            await ask_ledger(self._ledger.erase, identities)
+        except NotReady:  # perhaps the disk is full: their files make room
+            await self._remove(identities)
+            await ask_ledger(self._ledger.erase, identities)
+        await self._remove(identities)
+
+    async def go_on(self) -> None:
+        """Remove the files of recorded jobs."""
+        recorded = await ask_ledger(self._ledger.erasures)
+        due = {identity: since for identity, since in recorded.items() if since <= time.time()}
+        self.failing &= due.keys()
+        await self._remove(tuple(due))
+        for identity, since in due.items():
+            if await ask_ledger(self._ledger.job, identity) is not None:  # added and never planned: its gateway is gone
+                await ask_ledger(self._ledger.erase, [identity])
+            elif identity not in self.failing and since + RECORD_SECONDS < time.time():
+                await ask_ledger(self._ledger.record_erased, identity)
+
+    async def erase_expired(self) -> None:
+        progress = await ask_ledger(self._ledger.all_progress)
+        expired = [identity for identity, each in progress.items() if self.has_expired(each)]
+        if expired:
+            await self.erase(expired)
+
+    async def _remove(self, identities: Sequence[str]) -> None:
+        for identity in identities:
+            try:
+                await asyncio.to_thread(self._files.remove, identity)
+                self.failing.discard(identity)
+            except Exception as error:  # of the disk, or the library of a store
+                logger.warning("files of a job cannot be removed yet", job=identity, error=str(error))
+                self.failing.add(identity)
 
 
 class Jobs:
@@ -242,7 +302,7 @@ class Jobs:
         """The lines of some parts, as JSON; blocks while they are read."""
         for part in parts:
             superseded = set(part.superseded)
-            for line in self._files.lines(part_path(job.id, part.name)):
+            for line in self._files.read(part_path(job.id, part.name)).splitlines(keepends=True):
                 if not superseded or orjson.loads(line)["number"] not in superseded:
                     yield line
 

@@ -23,9 +23,11 @@ import asyncio
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
+from pydantic import TypeAdapter
 
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.errors import NotReady
@@ -70,6 +72,9 @@ class Job:
     to: str  # form of the results
     webhook: Webhook | None = None
     tool: str = ""  # what an adapter keeps with it
+
+
+JOB_JSON = TypeAdapter(Job)
 
 
 class Part(NamedTuple):
@@ -222,7 +227,7 @@ class Ledger:
 
     def job(self, identity: str) -> Job | None:
         items = self._store.view(lambda step: step.items(JOB, identity, [CONTENT]))
-        return from_json(items[CONTENT]) if items else None
+        return JOB_JSON.validate_json(items[CONTENT]) if items else None
 
     def open_jobs(self) -> list[OpenJob]:
         """The jobs that have pictures without an answer, the oldest first."""
@@ -327,25 +332,20 @@ class Ledger:
         """Forget jobs, in one step, and record that their files are to be removed."""
         now = self._store.now()
 
-        def remove(step: Transaction) -> None:
+        def remove(step: Transaction, *, is_recorded: bool = False) -> None:
             for identity in identities:
                 for kind in (JOB, PICTURES, PARTS):
                     step.remove(kind, identity)
+                if is_recorded:
+                    step.write(Record(ERASURE, identity, expires=now))
 
-        def record(step: Transaction) -> None:
-            for identity in identities:
-                step.write(Record(ERASURE, identity, expires=now))
-
-        def both(step: Transaction) -> None:
-            remove(step)
-            record(step)
-
+        recorded = partial(remove, is_recorded=True)
         try:
-            self._store.transact(both)
+            self._store.transact(recorded)
         except StoreFull:  # a removal needs no memory; what it frees may be enough for its record
             self._store.transact(remove)
             with suppress(StoreFull):
-                self._store.transact(record)
+                self._store.transact(recorded)
 
     def erasures(self) -> Mapping[str, float]:
         """Ids of the jobs with files to be removed, and from when, in seconds since the epoch.
@@ -396,9 +396,3 @@ async def ask_ledger(call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.to_thread(call, *arguments)
     except StoreAway as error:
         raise NotReady(f"jobs cannot be read or written now: {error}", AWAY_SECONDS) from None
-
-
-def from_json(content: str | bytes) -> Job:
-    values = orjson.loads(content)
-    webhook = values.pop("webhook")
-    return Job(**values, webhook=None if webhook is None else Webhook(**webhook))

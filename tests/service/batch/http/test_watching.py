@@ -11,6 +11,7 @@ import pytest
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.http.notices import WebhookSender
 from lexiseg_service.batch.ledger.job import Job, Ledger
+from lexiseg_service.batch.runner import Turns
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.records.store import StoreAway
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
@@ -28,7 +29,7 @@ def seen(client: httpx.Client) -> dict[str, float]:
 def test_jobs_that_nobody_begins_are_seen_with_their_age(
     tmp_path: Path, store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lexiseg_service.batch.runner.Runner._give_turns", rest)
+    monkeypatch.setattr(Turns, "next", lambda turns: None)
     with gateway(tmp_path, None, **store) as client:
         client.delete("/v1/data").raise_for_status()
         for _ in range(2):
@@ -38,10 +39,6 @@ def test_jobs_that_nobody_begins_are_seen_with_their_age(
         until(lambda: seen(client)["lexiseg_jobs_oldest_waiting_seconds"] > 0)
         client.delete("/v1/data").raise_for_status()
         until(lambda: seen(client)['lexiseg_jobs_open{state="waiting"}'] == 0)
-
-
-async def rest(runner: object) -> None:
-    """Give no turns."""
 
 
 def test_pictures_that_fail_and_the_room_that_is_left_are_seen(tmp_path: Path) -> None:
