@@ -91,8 +91,14 @@ def grainy(size: tuple[int, int]) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(810, 1080), (1920, 1080), (4000, 3000)])
-@pytest.mark.parametrize(("tool", "asked"), [("segment", {"words": ["red", "blue"]}), ("cut_out", {"word": "red"})])
+@pytest.mark.parametrize(
+    ("tool", "asked", "size"),
+    [
+        ("segment", {"words": ["red", "blue"]}, (1920, 1080)),
+        ("cut_out", {"word": "red"}, (810, 1080)),
+        ("cut_out", {"word": "red"}, (2200, 1400)),  # larger than what is shown
+    ],
+)
 async def test_an_answer_fits_into_a_message_of_a_chat(
     tmp_path: Path, tool: str, asked: dict[str, Any], size: tuple[int, int]
 ) -> None:

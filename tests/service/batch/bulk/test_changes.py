@@ -61,7 +61,6 @@ WORDS = vocabulary("noise", RED, background={"words": ["wall"]})
 CHANGES: dict[str, tuple[Change, tuple[str, ...], Change | None]] = {
     "nothing": (WORDS, ("--vocabulary", "mine"), None),
     "classes change places": (WORDS, ("--vocabulary", "mine"), vocabulary(RED, "noise")),
-    "another background": (WORDS, ("--vocabulary", "mine"), vocabulary("noise", "red square")),
     "the vocabulary is deleted": (WORDS, ("--vocabulary", "mine"), vocabulary()),
     "the head is corrected": (taught, ("--head", "gadgets", "-c", "sky"), corrected),
     "the head is deleted": (taught, ("--head", "gadgets"), head_deleted),

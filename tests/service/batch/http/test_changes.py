@@ -15,7 +15,7 @@ from tests.service.batch.http.asking import PNG, create, finished, gateway, line
 from tests.service.batch.telling import Telling, head, vocabulary
 from tests.waiting import until
 
-COUNT, BEFORE = 40, 3
+COUNT, BEFORE = 8, 3
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(COUNT)})
 CONFIG = """<View>
   <Image name="image" value="$photo"/><BrushLabels name="tag" toName="image"><Label value="sky"/></BrushLabels>
@@ -83,7 +83,9 @@ EXCHANGES = {"another version": ("version", "2", "unknown-model"), "other weight
 def test_no_picture_of_a_job_is_answered_by_another_model(tmp_path: Path, exchange: str) -> None:
     attribute, value, problem = EXCHANGES[exchange]
     with gateway(tmp_path, backend := Telling(open_for=BEFORE)) as client:
-        created = create(client, ARCHIVE)
+        created = create(
+            client, zipped({f"{number:02d}.png": PNG for number in range(40)})
+        )  # more than there are lanes
         until(lambda: backend.held)
         weights = backend.weights
         setattr(backend, attribute, value)

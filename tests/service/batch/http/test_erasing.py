@@ -52,7 +52,7 @@ def test_everything_is_erased_while_jobs_run(
 ) -> None:
     monkeypatch.setattr("lexiseg_service.batch.runner.FLUSH_SECONDS", 0.0)  # a file for each picture
     with gateway(tmp_path, GatedBackend(open_for=math.inf), **store) as client:
-        for _ in range(8):
+        for _ in range(4):
             created = [accepted(client) for _ in range(4)]
             until(lambda: any(job["done"] for job in client.get("/v1/jobs").json()["jobs"]))
             kept = {job["id"] for job in client.get("/v1/jobs").json()["jobs"]}
@@ -69,7 +69,7 @@ def test_everything_is_erased_while_jobs_run(
 def test_many_jobs_are_removed_one_by_one_while_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.batch.runner.FLUSH_SECONDS", 0.0)
     with gateway(tmp_path, GatedBackend(open_for=math.inf)) as client, ThreadPoolExecutor(8) as threads:
-        for _ in range(4):
+        for _ in range(2):
             places = [create(client, ARCHIVE).headers["Location"] for _ in range(8)]
 
             answers = list(threads.map(client.delete, places))

@@ -118,7 +118,7 @@ def test_clients_that_have_used_their_quota_hold_no_lanes_that_others_need(tmp_p
     backend = KnownBackend()
     with clients(backend, tmp_path, names, api_keys=keys) as by:
         for name in names[:-1]:
-            assert create(by[name], LARGE).status_code == 202
+            assert create(by[name], SMALL).status_code == 202
         until(lambda: len(backend.asked) == 2 * len(limited))  # the first of three created the job
 
         assert finished(by[names[-1]], create(by[names[-1]], SMALL))["done"] == FEW

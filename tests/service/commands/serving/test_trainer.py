@@ -69,6 +69,7 @@ change = {"measure": "mIoU", "difference": -9.56, "low": -23.81, "high": 8.36}
 """
 PROGRAM = (sys.executable, "-c", STAND_IN)
 BOUNDS = Bounds(seconds=60.0, memory_bytes=2**30)
+FAULTY = "the archive has 1 faulty picture:\n  masks/a.png: is 40 x 30; expected one size\n  run/model-a/a.pt"
 
 
 class Workshop:
@@ -103,7 +104,8 @@ class Workshop:
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    monkeypatch.setattr(trainer, "POLL_SECONDS", 0.02)
     return Workshop(tmp_path)
 
 
@@ -131,15 +133,6 @@ def test_a_dry_run_says_what_the_archive_holds_and_trains_nothing(workshop: Work
     assert not workshop.run_of("a").exists()
 
 
-def test_what_the_archive_holds_stays_with_a_training_that_fails(workshop: Workshop) -> None:
-    workshop.add("a", "fails")
-
-    workshop.work()
-
-    training = workshop.training("a")
-    assert (training.state, training.import_report) == ("failed", {"layout": "COCO"})
-
-
 def test_a_model_that_gains_is_published_without_what_only_the_training_needs(workshop: Workshop) -> None:
     workshop.add("a", "gains")
 
@@ -150,6 +143,7 @@ def test_a_model_that_gains_is_published_without_what_only_the_training_needs(wo
     assert (workshop.models / "model-a/card.yaml").read_text() == "name: mine"
     assert not (workshop.models / "model-a/laid-out").exists()
     assert b"started 0" in workshop.store.log("a").read_bytes()
+    assert {path.name for path in workshop.store.path("a").iterdir()} == {"log.txt", "output.txt"}
 
 
 @pytest.mark.parametrize(
@@ -171,28 +165,6 @@ def test_a_model_that_gains_nothing_is_refused(workshop: Workshop, start: str, a
         f"(mIoU -9.6, 95 % -23.8 to +8.4). {advice}",
     )
     assert list(workshop.models.iterdir()) == []
-
-
-def test_a_training_that_fails_says_why_and_the_next_one_goes_on(workshop: Workshop) -> None:
-    workshop.add("a", "fails", created=1)
-    workshop.add("b", "gains", created=2)
-
-    workshop.work()
-
-    failed = workshop.training("a")
-    assert (failed.state, failed.detail) == ("failed", "two classes need more than one picture")
-    assert workshop.training("b").state == "done"
-
-
-def test_a_training_that_fails_shows_all_of_the_error_and_no_path_of_the_server(workshop: Workshop) -> None:
-    workshop.add("a", "is-faulty")
-
-    workshop.work()
-
-    detail = workshop.training("a").detail
-    assert detail == (
-        "the archive has 1 faulty picture:\n  masks/a.png: is 40 x 30; expected one size\n  run/model-a/a.pt"
-    )
 
 
 def test_a_training_that_is_removed_ends(workshop: Workshop) -> None:
@@ -265,28 +237,28 @@ def test_a_training_sees_neither_the_machine_nor_its_secrets(
 @pytest.mark.parametrize(
     ("start", "bounds", "reason"),
     [
+        ("fails", BOUNDS, "two classes need more than one picture"),
+        ("is-faulty", BOUNDS, FAULTY),
         ("bomb", BOUNDS, "it needs more than 1.0 GiB of memory, the limit"),
-        ("stays", Bounds(5.0, 2**30), "it did not end within 5 s, the limit (LEXISEG_TRAINING_SECONDS)"),
+        ("stays", Bounds(2.0, 2**30), "it did not end within 2 s, the limit (LEXISEG_TRAINING_SECONDS)"),
         ("raises", BOUNDS, WITHHELD),
     ],
 )
-def test_a_training_beyond_its_bounds_fails_alone(workshop: Workshop, start: str, bounds: Bounds, reason: str) -> None:
-    workshop.add("a", start, created=1)
-    workshop.add("b", "gains", created=2)
+def test_a_training_that_fails_says_why_without_paths_of_the_server_and_the_next_goes_on(
+    workshop: Workshop, start: str, bounds: Bounds, reason: str
+) -> None:
+    trainer = workshop.trainer(bounds)
+    workshop.add("a", start)
+    trainer.work(until=lambda: True)
+    trainer.bounds = BOUNDS
+    workshop.add("b", "gains")
 
-    workshop.work(bounds)
+    trainer.work(until=lambda: True)
 
-    assert (workshop.training("a").state, workshop.training("a").detail) == ("failed", reason)
+    failed = workshop.training("a")
+    assert (failed.state, failed.detail) == ("failed", reason)
+    assert start == "stays" or failed.import_report == {"layout": "COCO"}
     assert workshop.training("b").state == "done"
-
-
-def test_a_training_that_ends_leaves_its_logs(workshop: Workshop) -> None:
-    workshop.add("a", "gains")
-
-    workshop.work()
-
-    left = {path.name for path in workshop.store.path("a").iterdir()}
-    assert left == {"log.txt", "output.txt"}
 
 
 def test_clients_take_turns(workshop: Workshop) -> None:
