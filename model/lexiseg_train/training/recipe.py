@@ -102,9 +102,7 @@ class RunRecipe(StrictModel):
     slice_minutes: float | None = Field(None, gt=0, description="minutes after which it stops, to be started again")
 
     phases: list[Phase] = Field(min_length=1, description="crop and batch, from a share of the run on")
-    micro_batch: int | None = Field(
-        None, ge=1, description="most examples in one forward pass of a process; more are accumulated"
-    )
+    micro_batch: int | None = Field(None, ge=1, description="most examples in one forward pass; more are accumulated")
     recompute: tuple[str, ...] = Field((), description="parts of the network, as blocks, that keep no activations")
     compiled: tuple[str, ...] = Field((), description="parts of the network that torch.compile translates")
     compiler: str = Field("inductor", description="backend of torch.compile")
@@ -120,15 +118,11 @@ class RunRecipe(StrictModel):
     warmup_steps: int = Field(ge=0, description="steps in which the learning rate rises to its peak")
     warmup_from: float | None = Field(None, ge=0, le=1, description="share of the peak at step 0; null: 1/warmup_steps")
     decay_steps: int = Field(0, ge=0, description="warmup-stable-decay: length of the decay")
-    decay_share: float = Field(
-        0.0, ge=0, le=1, description="warmup-stable-decay: length of the decay as a share of the run"
-    )
+    decay_share: float = Field(0.0, ge=0, le=1, description="warmup-stable-decay: the decay as a share of the run")
     milestones: tuple[float, ...] = Field(
         (0.85, 0.95), description="multistep: shares of the run at which the learning rate falls"
     )
-    milestone_factor: float = Field(
-        0.1, gt=0, lt=1, description="multistep: factor of the learning rate at each milestone"
-    )
+    milestone_factor: float = Field(0.1, gt=0, lt=1, description="multistep: factor of the rate at each milestone")
     last_rate: float = Field(0.01, ge=0, le=1, description="share of the peak at the end of a decay or a cosine")
 
     weight_decay: float = Field(ge=0, description="weight decay of AdamW")
@@ -140,9 +134,7 @@ class RunRecipe(StrictModel):
 
     checkpoint_minutes: float = Field(gt=0, description="minutes between checkpoints")
     checkpoint_steps: int | None = Field(None, ge=1, description="steps between checkpoints")
-    validate_steps: int | None = Field(
-        None, ge=1, description="steps between validations; there is one at the end, too"
-    )
+    validate_steps: int | None = Field(None, ge=1, description="steps between validations; there is one at the end")
     best_by: str | None = Field(None, description="figure that selects the best weights; `-NAME`: smaller is better")
     log_steps: int = Field(50, ge=1, description="steps between lines of the journal")
     trackers: tuple[Literal["tensorboard"], ...] = Field((), description="trackers that get the journal's figures, too")
@@ -189,9 +181,7 @@ class CaptionsRecipe(RunRecipe):
     pairs: list[Path | str] = Field(
         ["captions"], min_length=1, description="captioned photographs, below `data`, or s3:// and pipe: of shards"
     )
-    json_captions: bool = Field(
-        False, description="take the caption in a shard's .json where its .txt is empty; else the pair is broken"
-    )
+    json_captions: bool = Field(False, description="captions of a shard's .json where .txt is empty; else broken")
     held_out: int = Field(0, ge=0, description="pairs that are not trained on, for validation")
     mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
 

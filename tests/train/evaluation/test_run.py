@@ -16,7 +16,7 @@ from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import TextBank
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
-from lexiseg_train.evaluation.before_after import BeforeAfter
+from lexiseg_train.evaluation.comparison import BeforeAfter
 from lexiseg_train.evaluation.counts import count, scores
 from lexiseg_train.evaluation.run import Report, Views, evaluate
 from tests.model.stand_in import ColourSegmenter, picture

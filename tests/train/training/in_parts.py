@@ -21,7 +21,7 @@ from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
 from tests.train.training.toy import recipe_for
 
-EXAMPLES = 16  # of a step
+EXAMPLES = 8  # of a step
 SIDE, TOKENS, WORDS = 64, 77, 400
 NARROW = s_seg.SMALL.model_copy(update={"mask_width": 64})
 MINI = "lexiseg-mini-16"

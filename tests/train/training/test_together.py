@@ -1,38 +1,35 @@
 """Distributed training: the same gradients as one process, and restarts by torchrun."""
 
 import json
-import os
 import shutil
-import sys
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tests.command import ended
-from tests.processes import run_as_by_torchrun
+from tests.processes import fork_server, run_as_by_torchrun
 from tests.train.training.together import CHANGED, USUAL, gradients, work
 from tests.train.training.toy import ToyRun, differences, finished, recipe_for
 
-SECONDS = 240  # a hung collective must not hang the tests
 ROUNDING = 5e-6  # of float32; a step is as large as the learning rate, whatever the gradient
-ROOT = Path(__file__).parents[3]
 
 
 def torchrun(what: str, out: Path, restarts: int) -> None:
-    """Both processes on this machine alone."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    command += ["--nproc-per-node", "2", "--max-restarts", str(restarts), "-m", "tests.train.training.together"]
-    paths = [str(ROOT), *(str(ROOT / name) for name in ("model", "service", "clients/python"))]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "passive",
-    }
-    answer = ended([*command, what, str(out)], env=environment, timeout=SECONDS)
-    assert answer.returncode == 0, answer.stderr[-4000:]
+    """What `torchrun` calls, with two processes of the fork server, where torch is imported already."""
+    fork_server()
+    config = LaunchConfig(
+        *(1, 1, 2), run_id="tests", rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1",
+        max_restarts=restarts, start_method="forkserver",
+    )  # fmt: skip
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)}
+    try:
+        elastic_launch(config, work)(what, out)
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +77,10 @@ def test_accumulated_gradients_are_averaged_and_unused_parameters_have_none(toge
 
 
 @pytest.mark.slow
-def test_a_run_with_a_killed_process_restarts_and_ends_bit_identical(together: Path, tmp_path: Path) -> None:
+def test_a_run_with_a_killed_process_restarts_and_ends_bit_identical(
+    together: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     torchrun("killed", tmp_path, restarts=2)
 
     assert (tmp_path / "killed" / "killed").exists()

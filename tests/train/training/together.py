@@ -1,8 +1,7 @@
-"""The work of one distributed process: python -m tests.train.training.together WHAT,WHAT OUT."""
+"""The work of one distributed process."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -99,7 +98,3 @@ def work(names: str, out: Path) -> None:
             accumulated(out / each)
         else:
             (toy if each in TOYS else changed)(each, out / each)
-
-
-if __name__ == "__main__":
-    work(sys.argv[1], Path(sys.argv[2]))

@@ -1,4 +1,6 @@
-"""The files of a data set. A name that the set states is looked up among them, so it leads to nothing else on the disk.
+"""The files of a data set, and its zip or tar unpacked: names stay inside, bytes and files are counted.
+
+A name that the set states is looked up among them, so it leads to nothing else on the disk.
 
 Names are found as people have them: with Windows' separators and capitals, decomposed as macOS stores them, in the code
 page of a zip, or below the folder of another machine. VIDEO/frame_000012.png is the thirteenth frame of a video.
@@ -10,20 +12,29 @@ import errno
 import os
 import posixpath
 import re
+import tarfile
 import unicodedata
+import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
+from gzip import BadGzipFile
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.names import fitting
 from lexiseg_labels.picture_names import is_video_name
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, TooManyEntriesError
+from lexiseg_model.files.archives import PLAIN, entries_of, open_tar, open_zip, parts_of
 from lexiseg_model.files.names import as_text, is_hidden
-from lexiseg_train.data.files.documents import MAX_FILES, MAX_PATH_PARTS
+from lexiseg_train.data.files.documents import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_FILES, MAX_FILES, MAX_PATH_PARTS
 
 FRAME = re.compile(r"frame_(\d{6,9})\.png")
 # Of MP4 and MOV, Matroska and WebM, AVI. FFmpeg goes by the content, and a playlist may name any file or address.
@@ -34,6 +45,14 @@ ZIP_PAGE = "cp437"  # in which Python reads a zip's names that are not marked as
 PAGES = ("utf-8", "cp850", "cp1252", "cp866", "cp1251", "cp1250", "shift_jis", "gbk", "euc_kr")
 MAX_FOREIGN_PARTS = 8  # of a path of another machine, from its end, that are tried here
 MAX_NAMED = 3  # files in a message
+CHUNK = 1 << 20
+BYTES_PER_ENTRY = 512  # of a zip's directory: 46, a name and extra fields
+LINK = 0xA000  # file type of a symbolic link, as Unix stores it in a zip
+# As the parsers of both say it; RuntimeError: encrypted.
+DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, BadGzipFile, zlib.error, EOFError, LZMAError, RuntimeError,
+)  # fmt: skip
+Member = tuple[str, IO[bytes]]
 
 
 def is_frame(path: PurePosixPath) -> bool:
@@ -273,3 +292,89 @@ def _readings(name: str) -> Iterator[str]:
 def _loose(name: str) -> str:
     """A name without what file systems change: composition and capitals."""
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def is_archive(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        if zipfile.is_zipfile(path):
+            return True
+        with path.open("rb") as content, open_tar(content, compressed=True):
+            return True
+    except (OSError, *DAMAGED):
+        return False
+
+
+def unpack(
+    path: Path, folder: Path, max_files: int = MAX_ARCHIVE_FILES, max_bytes: int = MAX_ARCHIVE_BYTES
+) -> tuple[str, ...]:
+    """Unpack a zip or a tar, compressed or not, without hidden files, into a folder of which no file is replaced.
+
+    Returns sentences about members that are left out: links and devices.
+    """
+    left, n_files, skipped = max_bytes, 0, list[str]()
+    with _damage_named(path, max_files), path.open("rb") as content:
+        folder.mkdir(parents=True, exist_ok=True)
+        read = _in_zip if content.read(2) == b"PK" else _in_tar
+        content.seek(0)
+        for name, member in read(content, max_files, skipped):
+            parts = parts_of(name)
+            if not parts or DRIVE.match(name.replace("\\", "/")):
+                raise DatasetError(as_text(f"{path} holds the name {name!r:.100}; expected names inside the archive"))
+            if any(is_hidden(part) or part == MACOS for part in parts):
+                continue
+            n_files += 1
+            if n_files > max_files:
+                raise DatasetError(f"{path} has more than {max_files:,} files, which is the most that is read")
+            target = folder.joinpath(*map(fitting, parts))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                while piece := member.read(CHUNK):
+                    if (left := left - len(piece)) < 0:
+                        raise DatasetError(f"{path} has more than {max_bytes:,} bytes unpacked, the most that is read")
+                    file.write(piece)
+    if not skipped:
+        return ()
+    return (as_text(f"{len(skipped)} links or devices in {path} are left out, such as {skipped[0]:.100}"),)
+
+
+@contextmanager
+def _damage_named(path: Path, max_files: int) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        name = Path(str(error.filename)).name
+        raise DatasetError(as_text(f"{path} holds one name twice, as a file or a folder: {name:.100}")) from None
+    except TooManyEntriesError as error:
+        raise DatasetError(f"{path} has {error}; expected at most {max_files:,} files") from None
+    except DAMAGED as error:
+        reason = " ".join(str(error).split())  # tarfile names each way that it tried on a line
+        raise DatasetError(f"{path} is damaged, cut off or encrypted: {reason}") from None
+
+
+def _in_zip(content: BinaryIO, max_files: int, skipped: list[str]) -> Iterator[Member]:
+    with open_zip(content, 2 * max_files * BYTES_PER_ENTRY) as archive:
+        for entry in archive.infolist():
+            if entry.is_dir():
+                continue
+            if entry.external_attr >> 16 & 0xF000 == LINK:
+                skipped.append(entry.filename)
+                continue
+            if entry.compress_type not in PLAIN:
+                raise zipfile.BadZipFile(f"{entry.filename[:80]!r} is neither stored nor deflated")
+            with archive.open(entry) as member:
+                yield entry.filename, member
+
+
+def _in_tar(content: BinaryIO, max_files: int, skipped: list[str]) -> Iterator[Member]:
+    with open_tar(content, compressed=True) as archive:
+        for entry in entries_of(archive, 2 * max_files):  # a tar has folders, too
+            if entry.isdir():
+                continue
+            member = archive.extractfile(entry) if entry.isreg() else None
+            if member is None:
+                skipped.append(entry.name)
+                continue
+            with member:
+                yield entry.name, member

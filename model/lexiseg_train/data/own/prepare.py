@@ -26,8 +26,8 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text, to_utf8
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import Miniature, miniature, pixel_digest, unite, write_groups
-from lexiseg_train.data.files.archives import is_archive, unpack
 from lexiseg_train.data.files.documents import MAX_PICTURES
+from lexiseg_train.data.files.inside import is_archive, unpack
 from lexiseg_train.data.indexed import (
     IGNORE,
     Reading,

@@ -37,7 +37,7 @@ from lexiseg_train.data.benchmark import (
     read_benchmark,
     read_folders,
 )
-from lexiseg_train.data.files import archives
+from lexiseg_train.data.files import inside
 from lexiseg_train.data.files.documents import MAX_CLASSES, read_text, read_yaml
 from lexiseg_train.data.files.runs import claim
 from lexiseg_train.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
@@ -62,10 +62,10 @@ def unpack(archive: Path, target: Path) -> None:
     budget = SPARE_BYTES + MAX_RATIO * archive.stat().st_size
     with TemporaryDirectory(dir=target, prefix=".unpacked-") as place:
         folder = Path(place, "set")
-        archives.unpack(archive, folder, MAX_FILES, budget)
+        inside.unpack(archive, folder, MAX_FILES, budget)
         budget -= sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         for inner in [*folder.rglob("*.zip")]:  # COCO's panoptic PNG files
-            archives.unpack(inner, inner.parent, MAX_FILES, budget)
+            inside.unpack(inner, inner.parent, MAX_FILES, budget)
             inner.unlink()
         shutil.copytree(folder, target, dirs_exist_ok=True, copy_function=os.replace)
 

@@ -80,17 +80,10 @@ class DatasetRule(StrictModel):
     threshold: float | Literal["own"] | None = Field(
         None, description="a pixel whose best class is less probable is background; own: by the method's own rule"
     )
-    smallest_share: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share of the foreground that a class must exceed to keep its pixels (SCLIP's area_thd)",
-    )
+    smallest_share: float | None = Field(None, gt=0, lt=1, description="of the foreground, for a class to stay")
     background: list[str] = Field(default_factory=list, description="texts of class 0")
     queries: dict[str, list[str]] = Field(default_factory=dict, description="texts in place of a class's name")
-    max_ensemble: bool = Field(
-        False, description="a class is the best of its texts before the softmax; otherwise each text competes"
-    )
+    max_ensemble: bool = Field(False, description="a class is the best of its texts; otherwise each competes")
 
     def applied_to(self, card: ModelCard) -> ModelCard:
         """The card with the rule's size and windows, if it takes them."""

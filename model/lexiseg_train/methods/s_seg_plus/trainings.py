@@ -26,14 +26,10 @@ class StudentRecipe(RunRecipe):
     judged: list[str] = Field([], description="sets with true masks and these classes: their val splits are measured")
     truth: Path | None = Field(None, description="folder of the sets of `judged`; null: `data`")
     network: SSegPlusSettings = SSegPlusSettings()
-    start: Path | None = Field(
-        None, description="the transformer's first weights, in timm's format, MAE's; null: random"
-    )
+    start: Path | None = Field(None, description="the transformer's first weights, timm's or MAE's; null: random")
     helper: float = Field(0.4, ge=0, description="weight of the second head's loss (mmseg's)")
     mismatched: bool = Field(False, description="labels of other photographs: a control, which learns no photograph")
-    zoom: tuple[float, float] = Field(
-        (0.5, 2.0), description="range of factors of the photograph's shorter side in a crop"
-    )
+    zoom: tuple[float, float] = Field((0.5, 2.0), description="factors of the photograph's shorter side in a crop")
 
 
 def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusSettings:

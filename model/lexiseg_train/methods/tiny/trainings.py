@@ -248,7 +248,7 @@ class FinetuneTraining(Training[FinetuneRecipe]):
     at = (
         f"{HERE}.own.finetune:untrained",
         f"{HERE}.own.finetune:FinetuneTrainer",
-        f"{HERE}.own.publish:publish_finetuned",
+        f"{HERE}.own.finetune:publish_finetuned",
     )
 
     def start(self, recipe: FinetuneRecipe) -> str:

@@ -33,9 +33,7 @@ class AlignmentSettings(StrictModel):
     sizes: tuple[int, ...] = Field(
         (896, 1024), min_length=1, description="longer sides of the image in pixels, over which CLIP's view is averaged"
     )
-    adapter_share: float = Field(
-        0.5, ge=0, le=1, description="share of the adapter in matching at the end of training; it grows from 0"
-    )
+    adapter_share: float = Field(0.5, ge=0, le=1, description="of the adapter in matching at the end; it grows from 0")
 
 
 class DecoderSize(StrictModel):
@@ -115,9 +113,7 @@ class AlignRecipe(CaptionsRecipe):
     matching: AlignmentSettings = AlignmentSettings()
     proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
     regions: int = Field(100, ge=1, description="most regions of a photograph, the best ones")
-    momentum: float = Field(
-        0.999, ge=0, le=1, description="momentum of the average adapter that takes part in matching"
-    )
+    momentum: float = Field(0.999, ge=0, le=1, description="momentum of the average adapter, which matches, too")
     mirrored: float = Field(0.5, ge=0, le=1, description="share of photographs")
 
     @property

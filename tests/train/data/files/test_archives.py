@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.files.archives import is_archive, unpack
+from lexiseg_train.data.files.inside import is_archive, unpack
 
 OUTSIDE = ("../a.txt", "/a.txt", "..\\a.txt", "C:\\a.txt", "x/../../a.txt", "\\\\host\\a.txt")
 

@@ -34,9 +34,9 @@ from lexiseg_train.data.labelling.model_labels import (
     read_photographs,
     write_labels,
 )
-from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
+from lexiseg_train.evaluation.comparison import BeforeAfter, counts_of, write_samples
 from lexiseg_train.methods.tiny.drawn.examples import Batch
-from lexiseg_train.methods.tiny.own.publish import COMPARED, SAMPLES
+from lexiseg_train.methods.tiny.own.finetune import COMPARED, SAMPLES
 from lexiseg_train.methods.tiny.publish import publish
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, initial_network
 from lexiseg_train.methods.tiny.trainings import OWN, DistilRecipe, TinyRecipe

@@ -20,10 +20,16 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
-from lexiseg_train.evaluation.before_after import BeforeAfter
-from lexiseg_train.methods.tiny.own import publish
-from lexiseg_train.methods.tiny.own.finetune import DATASET_FOLDER, PARTS, FinetuneTrainer, write_dataset
-from lexiseg_train.methods.tiny.own.publish import publish_finetuned, verdict
+from lexiseg_train.evaluation.comparison import BeforeAfter
+from lexiseg_train.methods.tiny.own import finetune
+from lexiseg_train.methods.tiny.own.finetune import (
+    DATASET_FOLDER,
+    PARTS,
+    FinetuneTrainer,
+    publish_finetuned,
+    verdict,
+    write_dataset,
+)
 from lexiseg_train.methods.tiny.trainer import initial_network
 from lexiseg_train.methods.tiny.trainings import OWN, FinetuneRecipe
 from tests.train.data.own.made import save
@@ -175,9 +181,9 @@ def test_without_a_gain_the_model_has_the_head_alone(
     """The trained parts are those before the training."""
     parts = load_file(recipe.out / PARTS)
     start = recipe.start_folder()
-    untrained = [publish.only_solved(start, under(f"{index}.", parts)) for index in range(3)]
+    untrained = [finetune.only_solved(start, under(f"{index}.", parts)) for index in range(3)]
     taught = {f"{n}.taught.{name}": value for n, part in enumerate(untrained) for name, value in part.items()}
-    monkeypatch.setattr(publish, "load_file", lambda path: load_file(path) | (taught if path.name == PARTS else {}))
+    monkeypatch.setattr(finetune, "load_file", lambda path: load_file(path) | (taught if path.name == PARTS else {}))
 
     refused = publish_finetuned(recipe.model_copy(update={"samples": 0}), recipe.out / FILE)
 
