@@ -1,4 +1,4 @@
-"""Published methods from a few photographs to an answer over REST: killed, resumed, on two processes, exported."""
+"""Published methods from a few photographs to an answer: killed, resumed, on two processes, exported."""
 
 import json
 import math
@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import open_clip
 import pytest
@@ -21,9 +20,8 @@ from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
 from lexiseg_train.training.recipes.prerequisites import finish
 from lexiseg_train.training.recipes.read import read_recipe
-from tests.integration.server import Server, form
 from tests.processes import fork_server, run_as_by_torchrun
-from tests.service.commands.command_line import CommandLine
+from tests.service.commands.command_line import CommandLine, written
 from tests.train.data.own.made import save
 from tests.train.training.pairs_folder import write_pairs
 from tests.train.training.toy import differences, finished
@@ -132,18 +130,18 @@ def test_a_method_without_pairs_is_trained_by_two_processes_as_by_one(data: Path
     assert measured(tmp_path / "two") == pytest.approx(measured(tmp_path / "one"), rel=0.02)
 
 
-def test_a_trained_method_is_exported_and_served(
+def test_a_trained_method_is_exported_and_answers(
     data: Path, models: Path, tmp_path: Path, lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not (models / "tcl-smoke").exists():  # run by itself
         assert exit_code("tcl-smoke", data, models / "tcl-smoke", None, True) == 0
     monkeypatch.setenv("LEXISEG_MODEL", "tcl-smoke")
     monkeypatch.setenv("LEXISEG_MODELS_DIR", str(models))
-    outcome = lexiseg("export", "--out", tmp_path / "exported")
-    image = (data / "captions" / "images" / "000.jpg").read_bytes()
-    with Server(tmp_path / "log", LEXISEG_RUNTIME="torch") as server:  # `auto` would export it once more
-        answer = httpx.post(f"{server.url}/segment", files=form(image, "red square", "grey"), timeout=SECONDS)
+    image = data / "captions" / "images" / "000.jpg"
 
-    assert outcome.status == 0, outcome.err
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["model"] == "tcl-smoke"
+    exported = lexiseg("export", "--out", tmp_path / "exported")
+    answer = lexiseg("segment", image, "-c", "red square", "-c", "grey", "--out", tmp_path / "answers")
+
+    assert exported.status == 0, exported.err
+    assert answer.status == 0, answer.err
+    assert written(tmp_path / "answers")["images"]
