@@ -116,6 +116,7 @@ class AnswerFields:
     )
 
 
+_hints = cache(get_type_hints)
 FIELDS = tuple(item.name for item in fields(AnswerFields))
 # The dataclasses of values, by the name of their field.
 KINDS: dict[str, type[Any]] = {
@@ -139,11 +140,6 @@ def read_fields(document: Mapping[str, Any], kind: Any = AnswerFields) -> dict[s
 def fields_json(answer: AnswerFields) -> dict[str, Any]:
     """The JSON of `AnswerFields`, as `read_fields` reads it."""
     return {name: _json(getattr(answer, name)) for name in FIELDS}
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
 
 
 def _json(value: Any) -> Any:

@@ -39,7 +39,6 @@ class Picture:
 
     @property
     def file_name(self) -> str:
-        """Name of the picture's file in the data set."""
         return self.name + self.suffix
 
 
@@ -83,7 +82,6 @@ def category_of(segment: Segment, classes: Sequence[str]) -> int:
 
 
 def category_name(segment: Segment, classes: Sequence[str]) -> str:
-    """The name of a segment's category."""
     return unnamed(classes) if segment.class_index is None else classes[segment.class_index]
 
 
@@ -111,7 +109,6 @@ class Format:
         return "" if self.images is None and self.embeds else self.images
 
     def has_room(self, n_classes: int) -> bool:
-        """Whether the format can tell so many classes apart."""
         return self.max_classes is None or n_classes <= self.max_classes
 
     def check(self, classes: Sequence[str]) -> None:

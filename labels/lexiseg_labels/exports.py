@@ -74,7 +74,6 @@ def format_of(name: str, *others: str) -> Format:
 
 
 def pieces(content: bytes | Iterator[bytes]) -> Iterator[bytes]:
-    """The content of a file in pieces."""
     return iter((content,)) if isinstance(content, bytes) else content
 
 

@@ -34,7 +34,6 @@ def json_file(members: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def json_list(entries: Iterable[Any]) -> Iterator[bytes]:
-    """A list with one entry a line."""
     yield b"["
     for place, entry in enumerate(entries):
         yield ((",\n" if place else "\n") + json_text(entry)).encode()

@@ -64,7 +64,6 @@ class Names:
         self._hashes: set[int] = set()  # hashes: of a million names, 60 MB less
 
     def next_for(self, source: str) -> str:
-        """The name of the next picture."""
         return self.first_free(safe_name(source))
 
     def first_free(self, name: str) -> str:

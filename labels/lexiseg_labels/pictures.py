@@ -70,7 +70,6 @@ def contours(ids: LabelMap) -> NDArray[np.bool_]:
 
 
 def save_masks(segments: Sequence[Segment], folder: Path) -> list[Path]:
-    """See `Segmentation.save_masks`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for segment in segments:

@@ -16,7 +16,7 @@ from lexiseg_labels.errors import NoMasks, UnreadableAnswer
 from lexiseg_labels.masks import png, rle
 from lexiseg_labels.masks.polygons import Ring, fill, rings_of, simplified
 
-Mask: TypeAlias = NDArray[np.bool_]
+Mask: TypeAlias = NDArray[np.bool_]  # [H, W]
 LabelMap: TypeAlias = NDArray[np.unsignedinteger]
 MAX_ID = 2**16 - 1  # a label map has 16 bits at most
 MAX_SIDE = 2**16 - 1  # pixels, the limit of the image formats that the service takes
@@ -32,7 +32,6 @@ class RunLengths:
     counts: str = field(repr=False)
 
     def pixels(self) -> Mask:
-        """[H, W]."""
         return rle.decode(self.counts, self.size)
 
 
@@ -44,7 +43,6 @@ class Polygons:
     rings: tuple[Ring, ...] = field(repr=False)
 
     def pixels(self) -> Mask:
-        """[H, W]."""
         return fill(self.rings, self.size)
 
 
@@ -73,7 +71,6 @@ class LabelMapMask:
     id: int
 
     def pixels(self) -> Mask:
-        """[H, W]."""
         mask: Mask = self.label_map.ids == self.id
         return mask
 
@@ -83,7 +80,6 @@ class MaskOmitted:
     """No mask: requested with mask="none"."""
 
     def pixels(self) -> Mask:
-        """Raise NoMasks."""
         raise NoMasks(WITHOUT_MASKS)
 
 

@@ -46,7 +46,6 @@ class Address:
     is_target_guessed: bool = False  # the server says its port of gRPC
 
     def with_grpc_port(self, port: int) -> Address:
-        """The same server, with its port of gRPC."""
         host = self.target.rpartition(":")[0]
         return replace(self, target=f"{host}:{port}", is_target_guessed=False)
 
@@ -95,7 +94,6 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
 
 
 def path_of(route: str, name: str) -> str:
-    """The path of one entry of a collection."""
     return f"{route}/{quote(name, safe='')}"
 
 

@@ -80,7 +80,6 @@ class Head:
 
 
 def picture_json(picture: object, field: str) -> dict[str, Any]:
-    """A reviewed picture as JSON, with its image."""
     if not isinstance(picture, Picture):
         raise TypeError(f"{field}: expected a Picture, got {picture!r:.60}")
     objects = []
@@ -106,7 +105,6 @@ def taught_json(classes: Classes) -> list[Any]:
 
 
 def head_of(document: Mapping[str, Any]) -> Head:
-    """A head from its JSON."""
     return of_json(
         Head,
         document,

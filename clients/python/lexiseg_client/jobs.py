@@ -206,7 +206,6 @@ class AsyncJob(_Job):
     _page = awaited(Job._page)
 
     async def __aiter__(self) -> AsyncIterator[JobAnswer]:
-        """See `Job.__iter__`."""
         path: str | None = self._first_page
         while path is not None:
             answers, path = await self._page(path)
@@ -314,7 +313,6 @@ def _answer_of(line: bytes) -> JobAnswer:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The archive, or a zip of the files in a folder."""
     if not path.is_dir():
         return path.open("rb")
     with ExitStack() as stack:

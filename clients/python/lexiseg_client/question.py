@@ -111,7 +111,6 @@ class Example:
 
 
 def example_json(example: object, field: str) -> dict[str, Any]:
-    """An example as JSON, including its image."""
     if not isinstance(example, Example):
         raise TypeError(f"{field}: expected an Example, got {example!r:.60}")
     if example.mask is not None:
@@ -131,7 +130,6 @@ def has_files(question: Any) -> bool:
 
 
 def source_json(source: Source) -> dict[str, str]:
-    """The JSON of an image."""
     if isinstance(source, ImageId):
         return {"id": source.id}
     if isinstance(source, ImageUrl):

@@ -87,7 +87,6 @@ class RestTransport:
         self._retry = retry
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
-        """POST /segment."""
         body: dict[str, Any]
         if isinstance(source, Upload) and not has_files(question):
             form = {"request": json.dumps(question, allow_nan=False)}
@@ -97,16 +96,13 @@ class RestTransport:
         return self.ask(Send("POST", f"{PREFIX}/segment", body=body), json_as(Segmentation.from_dict), deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:
-        """GET /models."""
         parse = json_as(lambda page: [model_of(entry) for entry in page["models"]])
         return self.ask(Send("GET", f"{PREFIX}/models"), parse, deadline)
 
     def model(self, name: str, deadline: float) -> Call[Model]:
-        """GET /models/NAME."""
         return self.ask(Send("GET", f"{PREFIX}/models/{quote(name, safe='@')}"), json_as(model_of), deadline)
 
     def health(self, timeout: float) -> Call[Health]:
-        """GET /livez and /readyz."""
         alive = yield from self._probe("/livez", timeout)
         ready = yield from self._probe("/readyz", timeout)
         return Health(
@@ -125,7 +121,6 @@ class RestTransport:
         return port if isinstance(port, int) else None
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
-        """The JSON of a health probe."""
         reply: httpx.Response = yield Send("GET", path, timeout=timeout)
         if reply.status_code in PROXY_STATUSES and "json" not in reply.headers.get("content-type", ""):
             raise Unreachable(f"a proxy answered {path} with {reply.status_code}: no server is ready", is_sent=True)
@@ -211,13 +206,11 @@ class Connecting:
         self.place: tuple[str, int] | None = None
 
     def trace(self, event: str, details: Mapping[str, Any]) -> None:
-        """Note the host and port of a connection."""
         if event.endswith("connect_tcp.started"):
             host = details["host"]
             self.place = (host.decode("ascii") if isinstance(host, bytes) else host, details["port"])
 
     async def trace_async(self, event: str, details: Mapping[str, Any]) -> None:
-        """As `trace`."""
         self.trace(event, details)
 
     def proxy(self, url: str) -> str:
@@ -241,7 +234,6 @@ class Connecting:
 
 @contextmanager
 def translate_errors(base: str, connecting: Connecting) -> Iterator[None]:
-    """Raise httpx errors as this package's errors."""
     try:
         yield
     except httpx.ProxyError as error:

@@ -64,7 +64,6 @@ NAMES = frozenset(VocabularyOptions.__annotations__)
 
 
 def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, Any]:
-    """The JSON of a vocabulary to write."""
     if unknown := options.keys() - NAMES:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(NAMES))}")
     document = {
@@ -77,7 +76,6 @@ def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, A
 
 
 def class_of(entry: Mapping[str, Any]) -> Class:
-    """A class from its JSON."""
     synonyms = tuple(entry.get("synonyms", ()))
     examples, negatives = (
         tuple(_example_of(item) for item in entry.get(key) or ()) for key in ("examples", "negatives")
@@ -96,7 +94,6 @@ def _example_of(entry: Mapping[str, Any]) -> Example:
 
 
 def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
-    """A background rule from its JSON."""
     if isinstance(rule, bool):
         return rule
     words = rule.get("words")
@@ -105,7 +102,6 @@ def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
 
 
 def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
-    """A vocabulary without its classes from its JSON."""
     unset = {"source": None, "own": not entry["built_in"]}
     return of_json(VocabularySummary, {**unset, **entry}, background=background_of(entry["background"]))
 

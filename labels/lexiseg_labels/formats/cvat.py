@@ -40,7 +40,6 @@ def xml_text(text: str) -> str:
 
 
 def add_texts(parent: ElementTree.Element, **texts: object) -> None:
-    """Add an element with a text for each name."""
     for name, text in texts.items():
         ElementTree.SubElement(parent, name).text = xml_text(str(text))
 

@@ -129,7 +129,6 @@ def ellipse(x: float, y: float, across: float, down: float, degrees: float = 0.0
 
 
 def box_corners(left: float, top: float, width: float, height: float) -> list[list[float]]:
-    """The four corners of an upright box."""
     return [[left, top], [left + width, top], [left + width, top + height], [left, top + height]]
 
 

@@ -113,7 +113,6 @@ def places_of(content: Mapping[Any, Any], split: str) -> list[str]:
 
 
 def has_poses(content: Mapping[Any, Any]) -> bool:
-    """Whether the numbers after a box are key points."""
     return "kpt_shape" in content
 
 

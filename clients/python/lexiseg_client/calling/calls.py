@@ -55,7 +55,6 @@ class Calls:
     def segment(
         self, image: ImageLike, classes: Classes | None, options: Mapping[str, Any], timeout: float | None
     ) -> Call[Segmentation]:
-        """See `Client.segment`."""
         deadline = self.deadline(timeout)
         question = question_json(classes, options)
         source: Source = yield Work(partial(load, image))
@@ -88,7 +87,6 @@ class Calls:
             return error
 
     def health(self, timeout: float | None) -> Call[Health]:
-        """See `Client.health`."""
         return self.transport.health(PROBE_TIMEOUT if timeout is None else timeout)
 
     def connect(self, timeout: float | None, has_channel: bool) -> Call[None]:
@@ -100,7 +98,6 @@ class Calls:
         yield from self._grpc().connect(deadline)
 
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
-        """See `Client.wait_until_ready`."""
         deadline = self.deadline(timeout)
         reason = "no answer yet"
         while (remaining := deadline - time.monotonic()) > 0:

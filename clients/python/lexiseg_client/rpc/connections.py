@@ -87,15 +87,12 @@ class GrpcTransport:
         self._retry = retry
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
-        """Segmentation.Segment."""
         return with_retries(Invoke("Segment", segment_request(source, question)), segmentation, self._retry, deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:
-        """Segmentation.ListModels."""
         return with_retries(Invoke("ListModels", pb.ListModelsRequest()), models, self._retry, deadline)
 
     def model(self, name: str, deadline: float) -> Call[Model]:
-        """Segmentation.ListModels, filtered by name."""
         available = yield from self.models(deadline)
         for model in available:
             if name in (model.name, f"{model.name}@{model.version}"):
@@ -109,7 +106,6 @@ class GrpcTransport:
             yield from with_retries(Invoke("Check", b""), bytes, self._retry, deadline)
 
     def health(self, timeout: float) -> Call[Health]:
-        """grpc.health.v1.Health.Check for the whole server."""
         answer: bytes = yield Invoke("Check", b"", timeout=timeout)
         ready = answer == SERVING
         return Health(alive=True, ready=ready, detail="serving" if ready else "not serving")
@@ -248,12 +244,10 @@ class AsyncConnection(_Channel):
     library = grpc.aio
 
     async def close(self) -> None:
-        """See `Connection.close`."""
         if self._owns_channel:
             await self._channel.close()
 
     async def invoke(self, step: Invoke) -> Any:
-        """See `Connection.invoke`."""
         try:
             return await self._call(step)
         except grpc.RpcError as error:
@@ -262,7 +256,6 @@ class AsyncConnection(_Channel):
     async def stream(
         self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem] | AsyncIterable[StreamItem]
     ) -> AsyncGenerator[FrameAnswer, None]:
-        """See `Connection.stream`."""
         sending, frame_errors = Items(), list[Exception]()
         latest_config = [first]
 

@@ -130,7 +130,6 @@ class Items:
 
 
 def frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
-    """The answer to a frame from its message."""
     return FrameAnswer(
         **read(message, KINDS, ("frame_id", "timestamp_us", "dropped", "state_reset", "lost")),
         answer=segmentation(message.answer) if message.HasField("answer") else None,
@@ -170,7 +169,6 @@ KINDS: Kinds = {
 
 
 def models(message: pb.ListModelsResponse) -> list[Model]:
-    """The models from a list message."""
     return [_model(entry) for entry in message.models]
 
 
@@ -189,7 +187,6 @@ def _model(message: pb.Model) -> Model:
 
 
 def problem_error(message: pb.Problem) -> ProblemError:
-    """The exception for a problem message."""
     document = MessageToDict(message, preserving_proto_field_name=True)
     problem = read_problem(document, message.status)
     return error_of(problem, float(message.retry_after_seconds) if message.HasField("retry_after_seconds") else None)
