@@ -8,7 +8,6 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.errors import ImageExpired, NotReady
 from lexiseg_service.fleet import links
-from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.image.reader import image_id_of
 from tests.service.fleet.workers import IMAGES, Someone, Wire, asked_images, looking, question, started
 
@@ -102,7 +101,7 @@ async def test_a_worker_that_dies_near_the_deadline_is_a_503(monkeypatch: pytest
     monkeypatch.setattr(links, "STALL_SECONDS", 60.0)  # the other one is not taken for one that stands still
     first, second = Someone(held=True), Someone(held=True)
     async with started(first, second) as fleet:
-        deadline = time.monotonic() + 2 * STOOD_STILL
+        deadline = time.monotonic() + STOOD_STILL
         asking = [
             asyncio.ensure_future(fleet.backend.segment(question(image, deadline=deadline))) for image in IMAGES[:12]
         ]
@@ -112,19 +111,3 @@ async def test_a_worker_that_dies_near_the_deadline_is_a_503(monkeypatch: pytest
         heard = await asyncio.gather(*asking, return_exceptions=True)
 
     assert sum(isinstance(error, NotReady) for error in heard) == had > 0
-
-
-async def test_a_connection_whose_other_end_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.wire.server.WORKER_SILENT", STOOD_STILL)
-    monkeypatch.setattr("lexiseg_service.wire.server.WORKER_PING", STOOD_STILL)
-    worker = Someone(held=True)
-    async with started(worker) as fleet:
-        wire = Wire(fleet.servers[0].port)
-        async with wire.laid() as address:
-            link = WorkerLink(address)  # nobody watches: it is the connection itself that tells
-            asking = asyncio.ensure_future(link.segment(question(deadline=time.monotonic() + 60)))
-            await fleet.until(lambda: len(worker.asked) == 1)
-            wire.whole.clear()
-            with pytest.raises(WorkerLost):
-                await asyncio.wait_for(asking, 20)
-            await link.close()

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.trainings.training import Training, TrainingStore
+from lexiseg_service.records import sqlite
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 from tests.waiting import SOON
@@ -73,7 +75,10 @@ def test_one_that_has_expired_is_gone_before_it_is_swept(tmp_path: Path) -> None
     assert ([answer.status_code for answer in answers], listed) == ([404, 404], {"trainings": []})
 
 
-def test_while_the_store_is_locked_a_call_is_told_to_come_again(tmp_path: Path) -> None:
+def test_while_the_store_is_locked_a_call_is_told_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
     with (
         on_ports(KnownBackend(), trainings=tmp_path) as ports,
         httpx.Client(base_url=ports.url, timeout=SOON) as client,

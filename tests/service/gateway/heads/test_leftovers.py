@@ -1,9 +1,7 @@
-"""What a killed or failed write of a head leaves is removed, by sweeps and by erasure, which counts it."""
+"""What a broken or failed write of a head leaves is removed, by sweeps and by erasure, which counts it."""
 
 import fcntl
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,26 +20,6 @@ from tests.redis_server import RedisServer
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_head_routes import picture, refusal, taught
 from tests.service.gateway.serving import serving
-from tests.waiting import SOON
-
-# Teaches the head `mugs` in a process that ends between the write of its lessons and that of its document.
-KILLED = """
-import asyncio, os, signal, sys
-from lexiseg_service.records import documents
-from tests.service.gateway.serving import serving
-from tests.service.gateway.rest.test_head_routes import taught
-
-async def end(*_, **__):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-documents.Documents.replace = end
-
-async def main():
-    async with serving(**{sys.argv[1]: sys.argv[2]}) as client:
-        await client.post("/v1/heads", json=taught("mug", "saucer"))
-
-asyncio.run(main())
-"""
 
 
 @pytest.fixture(params=["state_dir", "redis_url"])
@@ -58,16 +36,22 @@ async def parts_of(settings: dict[str, Any]) -> list[str]:
     return [name for of_slot in names.values() for name in of_slot]
 
 
-def kill_a_write(settings: dict[str, Any]) -> None:
-    (name, place), *_ = settings.items()
-    ended = subprocess.run([sys.executable, "-c", KILLED, name, str(place)], timeout=SOON, check=False)
-    assert ended.returncode == -9
+async def break_a_write(settings: dict[str, Any]) -> None:
+    """Teach the head `mugs`, which ends between the write of its lessons and that of its document."""
+
+    async def end(*_: object) -> None:
+        raise RuntimeError("it was killed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Documents, "replace", end)
+        async with serving(**settings) as client:
+            assert (await client.post("/v1/heads", json=taught("mug", "saucer"))).status_code == 500
 
 
-async def test_erasure_removes_and_counts_what_a_killed_write_left(kept: dict[str, Any]) -> None:
+async def test_erasure_removes_and_counts_what_a_broken_write_left(kept: dict[str, Any]) -> None:
     async with serving(**kept) as client:
         await client.post("/v1/heads", json=taught(name="whole"))
-    kill_a_write(kept)
+    await break_a_write(kept)
     assert len(await parts_of(kept)) == 3
 
     async with serving(**kept) as client:
@@ -84,7 +68,7 @@ async def test_a_sweep_removes_what_no_head_has_once_it_is_old(
 ) -> None:
     async with serving(**kept) as client:
         await client.post("/v1/heads", json=taught(name="whole"))
-    kill_a_write(kept)
+    await break_a_write(kept)
 
     store = open_documents(HEADS, Settings(**kept), Metrics())
     heads = Heads(store, Metrics())
