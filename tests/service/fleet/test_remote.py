@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_model.types import Point, Prompt
+from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import (
     DeadlineExceeded,
     ImageExpired,
@@ -19,8 +23,11 @@ from lexiseg_service.errors import (
     ServiceError,
     UndecodableImage,
 )
-from lexiseg_service.fleet.remote import SPILL_AT, RemoteBackend
+from lexiseg_service.fleet import discovery
+from lexiseg_service.fleet.discovery import Discovery, split
+from lexiseg_service.fleet.remote import SPILL_AT, RemoteBackend, choose, ranked
 from lexiseg_service.image.reader import image_id_of
+from lexiseg_service.image.url_fetch import Resolve
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -264,3 +271,103 @@ async def test_without_a_worker_nobody_is_ready() -> None:
             await fleet.backend.segment(question())
         assert fleet.backend.cards() == []
         assert not fleet.backend.health().ready
+
+
+@dataclass(frozen=True)
+class Worker:
+    address: str
+    load: int = 0
+    room: int = 64
+
+
+def fleet(number: int) -> list[Any]:
+    return [Worker(f"10.0.0.{host}:50061") for host in range(number)]
+
+
+KEYS = [f"tiny|{number:032x}" for number in range(2000)]
+
+
+def test_every_gateway_ranks_alike_whatever_the_order_it_knows_workers_in() -> None:
+    workers = fleet(5)
+
+    assert all(ranked(workers, key) == ranked(workers[::-1], key) for key in KEYS)
+
+
+def test_a_worker_that_goes_moves_no_image_but_its_own() -> None:
+    workers = fleet(5)
+    gone = workers[2]
+
+    for key in KEYS:
+        before, after = (
+            choose(ranked(workers, key)),
+            choose(ranked([worker for worker in workers if worker != gone], key)),
+        )
+        assert after == before or before == gone
+
+
+def answering(names: dict[str, list[str]]) -> Resolve:
+    """A resolver that knows these names; they may change meanwhile."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        if host not in names:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return names[host]
+
+    return resolve
+
+
+@pytest.mark.parametrize(
+    ("target", "parts"),
+    [
+        ("10.0.0.7:50061", ("10.0.0.7", 50061)),
+        ("worker:1", ("worker", 1)),
+        ("dns:///workers.lexiseg.svc:50061", ("workers.lexiseg.svc", 50061)),
+        ("[::1]:50061", ("::1", 50061)),
+    ],
+)
+def test_a_target_is_a_host_and_a_port(target: str, parts: tuple[str, int]) -> None:
+    assert split(target) == parts
+
+
+async def test_a_name_stands_for_all_its_machines_and_follows_them() -> None:
+    names = {"workers": ["10.0.0.9", "10.0.0.8"]}
+    found = Discovery(["dns:///workers:50061"], answering(names))
+
+    before = await found.addresses()
+    names["workers"] = ["10.0.0.8", "10.0.0.10"]
+    after = await found.addresses()
+
+    assert before == ["10.0.0.8:50061", "10.0.0.9:50061"]
+    assert after == ["10.0.0.10:50061", "10.0.0.8:50061"]
+
+
+async def test_a_name_that_cannot_be_looked_up_keeps_its_addresses() -> None:
+    names = {"workers": ["10.0.0.8"]}
+    found = Discovery(["workers:1", "nobody:1"], answering(names))
+
+    before = await found.addresses()
+    del names["workers"]
+
+    assert await found.addresses() == before == ["10.0.0.8:1"]
+
+
+@pytest.mark.parametrize("workers", ["worker", "http://worker:1", "a:1,b", "worker:port", "a:1;b:2", "[::1:1"])
+def test_what_is_no_address_is_refused(workers: str) -> None:
+    with pytest.raises(InvalidValue, match=r"--workers / LEXISEG_WORKERS: expected HOST:PORT"):
+        settings_of({"workers": workers})
+
+
+async def test_a_name_that_is_looked_up_for_too_long_keeps_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "LOOKUP_SECONDS", 0.05)
+    slow = False
+
+    async def resolve(host: str, port: int) -> list[str]:
+        if slow:
+            await asyncio.sleep(60)
+        return ["10.0.0.8"]
+
+    found = Discovery(["workers:1"], resolve)
+    before = await found.addresses()
+    slow = True
+
+    assert await found.addresses() == before == ["10.0.0.8:1"]

@@ -1,5 +1,8 @@
 """Absent labels and warnings of an answer, by a model that knows colours only."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 
 from lexiseg_model import tasks
@@ -12,6 +15,7 @@ from lexiseg_service.worker.finish import (
     UNFAMILIAR,
     UNSPLIT,
     absent_labels,
+    as_bytes,
     warnings_about,
     warnings_of_words,
 )
@@ -134,3 +138,18 @@ def test_stuff_in_an_instance_task_has_a_warning() -> None:
 
     assert (warning.type, warning.field) == (STUFF, "classes.0")
     assert warnings_of_words(asked, "panoptic") == ()
+
+
+def test_probabilities_are_rounded_to_bytes_some_rows_at_a_time() -> None:
+    probability = np.random.default_rng(0).random((3000, 1001), np.float32)
+    expected = np.rint(255 * probability).astype(np.uint8)
+
+    tracemalloc.start()
+    try:
+        made = as_bytes(probability)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert np.array_equal(made, expected)
+    assert most < 2 * made.nbytes

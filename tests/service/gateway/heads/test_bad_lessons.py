@@ -1,5 +1,6 @@
 """Labels that teach little or nothing, taught to `tiny`: each is taken, or refused in a sentence with nothing lost."""
 
+import asyncio
 import base64
 import io
 import zipfile
@@ -10,9 +11,14 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from lexiseg_model.vocabulary.heads import Lesson
-from tests.service.gateway.heads.reviewed import IMAGE, SIZE, picture, serving_tiny, sky, upper
+from tests import pictures
+from tests.model.methods.tiny.test_teaching import striped
+from tests.service.gateway.heads.reviewed import IMAGE, SIZE, mask, picture, serving_tiny, sky, upper
+from tests.service.gateway.serving import ANN, BOB, KEYS
 
 FILE = {"Content-Type": "application/octet-stream"}
 
@@ -122,3 +128,47 @@ async def test_an_export_of_hostile_numbers_is_refused_and_nothing_is_kept(
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
     assert change is not of_another_width or "expected 249, as of the head's model, got 'lessons of 549" in answer.text
     assert [head["name"] for head in (await taught.get("/v1/heads")).json()["heads"]] == ["views"]
+
+
+NAMES = "china", "flower", "chelsea", "coffee", "astronaut"
+
+
+def encoded(rgb: NDArray[np.uint8]) -> str:
+    return base64.b64encode(pictures.encoded(Image.fromarray(rgb))).decode()
+
+
+async def test_a_head_in_detail_says_its_passes_and_its_features_serve_other_questions() -> None:
+    of_each = [striped(np.array(pictures.photograph(name))) for name in NAMES]
+    reviewed = [
+        {"key": name, "image": {"base64": encoded(rgb)}, "objects": [{"class": "line", "mask": mask(labels == 0)}]}
+        for name, (rgb, labels) in zip(NAMES, of_each, strict=True)
+    ]
+    rgb, _ = striped(np.array(pictures.photograph("rocket")))
+    async with serving_tiny() as (client, _):
+        head = (
+            await client.post("/v1/heads", json={"name": "lines", "classes": ["line"], "pictures": reviewed})
+        ).json()
+        asked = (await client.post("/v1/segment", json={"image": {"base64": encoded(rgb)}, "head": "lines"})).json()
+        again = (
+            await client.post("/v1/segment", json={"image": {"id": asked["image_id"]}, "classes": ["rocket"]})
+        ).json()
+
+    assert (head["image_passes"], head["classes"][0]["kept"]) == (5, None)
+    assert [segment["label"] for segment in asked["segments"]] == ["line"]
+    assert again["cache"]["features"]
+
+
+async def test_many_pictures_wait_for_their_turn_and_hold_up_no_other_client() -> None:
+    reviewed = [sky(str(number)) for number in range(12)]
+    async with serving_tiny(queue_limit=1, api_keys=KEYS) as (client, backend):
+        teaching = asyncio.create_task(
+            client.post("/v1/heads", json={"name": "views", "classes": ["sky"], "pictures": reviewed}, headers=ANN)
+        )
+        while not backend.engine.in_flight:
+            await asyncio.sleep(0.001)
+        other = await client.post("/v1/segment", files={"image": IMAGE}, data={"classes": "sky"}, headers=BOB)
+        was_teaching = not teaching.done()
+        made = await teaching
+
+    assert (other.status_code, was_teaching) == (200, True)
+    assert (made.status_code, made.json()["pictures"]) == (201, 12)

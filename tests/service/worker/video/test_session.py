@@ -1,27 +1,38 @@
 import asyncio
 import gc
+import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
+from lexiseg_model.cards import PanopticRule
+from lexiseg_model.features import TileFeatures
+from lexiseg_model.types import Background, ClassEntry, Task, Vocabulary
 from lexiseg_service.errors import NotReady, QueueFull, UndecodableImage
+from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.streams import StreamQuestion
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from tests.service.worker.gated_colours import ask, halves
+from tests.service.worker.gated_colours import GatedColours, ask, halves
 from tests.service.worker.video.streaming import (
     Step,
+    Worker,
     all_of,
     answered,
     frame,
     ids,
     question,
     stream,
+    take,
     track_ids,
     working,
 )
-from tests.waiting import soon
+from tests.waiting import SOON, soon
 
 
 async def test_no_more_steps_are_taken_than_frames_may_be_in_flight() -> None:
@@ -170,3 +181,118 @@ async def test_a_frame_that_fails_when_its_stream_is_left_logs_no_unretrieved_ex
         gc.collect()
 
     assert complaints == []
+
+
+SKY = ClassEntry("blue", thing=False)
+
+
+@contextmanager
+def able() -> Iterator[Worker]:
+    """A worker whose model can do every task, by proposals where there are some."""
+    tasks: list[Task] = ["semantic", "instance", "panoptic", "prompt"]
+    with working() as worker:
+        can = {"tasks": tasks, "panoptic": PanopticRule(source="proposals")}
+        worker.segmenter.card = worker.segmenter.card.model_copy(update=can)
+        yield worker
+
+
+def about(task: Task, smoothing: float = 0.0) -> StreamQuestion:
+    vocabulary = Vocabulary((ClassEntry("red"), SKY), Background(()))
+    return StreamQuestion(WorkerRequest(None, vocabulary, "colours", task), smoothing, tracking=True)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.8])
+async def test_things_and_stuff_keep_their_numbers_from_frame_to_frame(smoothing: float) -> None:
+    with able() as worker:
+        steps: list[Step] = [
+            about("panoptic", smoothing),
+            *(frame(number, halves("r", "b", 32)) for number in range(3)),
+        ]
+        received = await answered(worker, *steps)
+
+    for answer in received:
+        assert answer.answer is not None
+        assert [(segment.label, segment.is_thing) for segment in answer.answer.segments] == [
+            ("red", True),
+            ("blue", False),
+        ]
+        assert track_ids(answer) == (1, 2)
+        assert not answer.state_reset
+
+
+async def test_another_task_begins_anew() -> None:
+    with able() as worker:
+        steps: list[Step] = [about("semantic"), frame(0), about("panoptic"), frame(1)]
+        found = await answered(worker, *steps)
+
+    assert [answer.state_reset for answer in found] == [False, True]
+
+
+async def test_a_fast_stream_does_not_starve_a_single_image() -> None:
+    with working(max_batch=1) as worker:
+        passes = record(worker.segmenter)
+        worker.segmenter.gate.clear()
+        worker.engine.submit(ask("red"))
+        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=SOON)
+        async with stream(worker, question(frames_in_flight=16), *map(frame, range(16))) as (_, answers):
+            pending = asyncio.ensure_future(take(answers, 16))
+            await soon(lambda: worker.counted("lexiseg_queue_depth") == 16)
+            single = worker.engine.submit(ask("green", image=halves("g", "g")))
+            await soon(lambda: worker.counted("lexiseg_queue_depth") == 17)
+            worker.segmenter.gate.set()
+            await pending
+            await asyncio.wrap_future(single)
+
+    assert len(passes) == 18
+    assert passes.index("green") <= 2  # behind the one on the device and one of the stream
+
+
+def record(segmenter: GatedColours) -> list[str]:
+    """What the image passes from now on see: the colour of the first pixel."""
+    passes: list[str] = []
+    encode = segmenter.encode_tiles
+
+    def encode_tiles(tiles: NDArray[np.uint8]) -> TileFeatures:
+        passes.extend(("red", "green", "blue")[int(tile[:, 0, 0].argmax())] for tile in tiles)
+        return encode(tiles)
+
+    segmenter.encode_tiles = encode_tiles  # type: ignore[method-assign]
+    return passes
+
+
+async def test_a_stream_that_ends_leaves_nothing() -> None:
+    with working() as worker:
+        sessions: list[weakref.ref[object]] = []
+        for _ in range(3):
+            async with stream(worker, question(smoothing=0.8, tracking=True), frame(0), frame(1)) as (sender, answers):
+                await take(answers, 1)
+                sessions += [weakref.ref(session) for session in worker.streams._open]
+                assert worker.counted("lexiseg_stream_active") == 1
+                assert worker.counted("lexiseg_cache_bytes", cache="streams") > 0
+                sender.end()
+                await all_of(answers)
+            assert worker.counted("lexiseg_stream_active") == 0
+            assert worker.counted("lexiseg_cache_bytes", cache="streams") == 0
+
+        def gone() -> bool:  # a thread of the engine may still hold the last one
+            gc.collect()
+            return [session() for session in sessions] == [None] * 3
+
+        await soon(gone)
+
+
+async def test_queued_frames_of_an_abandoned_stream_are_not_computed() -> None:
+    with working(max_batch=1) as worker:
+        worker.segmenter.gate.clear()
+        worker.engine.submit(ask("red"))
+        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=SOON)
+        async with stream(worker, question(), *map(frame, range(4))) as (_, answers):
+            first = asyncio.ensure_future(anext(answers))
+            await soon(lambda: worker.counted("lexiseg_queue_depth") == 4)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+        assert not worker.streams._open
+        worker.segmenter.gate.set()
+        await soon(lambda: worker.engine.in_flight == 0)
+
+    assert worker.segmenter.batches == [1]
