@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime, openvino_runtime
-from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
+from lexiseg_model.export.manifest import Bucket, Graph, Manifest, Numbers, verified
 
 TILES = "tiles"  # the one input of every graph of an image pass
 
@@ -22,12 +23,14 @@ TILES = "tiles"  # the one input of every graph of an image pass
 OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
 
 Engine = Literal["ONNX Runtime", "OpenVINO", "TensorRT"]
+MAX_COPIED_BYTES = 32 * 2**20  # of a graph; the weights of larger ones are not kept twice
 
 
 class OnnxRunner:
     """The image pass of one export, with a session for each graph.
 
-    All sessions are created at once, so that a damaged file fails when the model loads, not during a request.
+    All sessions are created at once, so that a damaged file fails when the model loads, not during a request. On a CPU
+    a pass has all threads while others leave cores idle, else one: handing each operator to others costs a tenth.
     """
 
     def __init__(
@@ -43,8 +46,13 @@ class OnnxRunner:
         """Open the graphs of one number type, which the export has, on a device, which holds their outputs."""
         graphs = manifest.image_pass(numbers)
         self._device = device
-        self.nbytes = sum(graph.bytes for graph in graphs)
-        self._sessions = {graph.size: _open_image_pass(folder, graph, device, exact, engine) for graph in graphs}
+        self._threads, self._running, self._guard = onnx_runtime.threads(), 0, threading.Lock()
+        opened = partial(_open_image_pass, folder, device=device, exact=exact, engine=engine)
+        self._sessions = {graph.size: opened(graph, threads=self._threads) for graph in graphs}
+        is_split = engine == "ONNX Runtime" and device.type == "cpu" and self._threads > 1
+        copied = [graph for graph in graphs if is_split and graph.bytes <= MAX_COPIED_BYTES]
+        self._single = {graph.size: opened(graph, threads=1) for graph in copied}
+        self.nbytes = sum(graph.bytes for graph in [*graphs, *copied])
 
     @property
     def providers(self) -> list[str]:
@@ -57,23 +65,36 @@ class OnnxRunner:
 
         On a CPU a tile's result does not depend on its batch, bit for bit. `outputs`: only these, by number.
         """
-        session = self._sessions.get((tiles.shape[2], tiles.shape[3])) or self._sessions.get(None)
-        if session is None:
+        shape: Bucket | None = (tiles.shape[2], tiles.shape[3])
+        size = shape if shape in self._sessions else None
+        if size not in self._sessions:
             return None
-        names = None if outputs is None else [session.get_outputs()[place].name for place in outputs]
-        # One by one: a batch is no faster on a CPU, and its kernels round differently from a single tile's.
-        batches = np.split(tiles, len(tiles)) if self._device.type == "cpu" else [tiles]
-        outputs_of_batches = (run(session, {TILES: batch}, names) for batch in batches)
-        passes = [tuple(torch.from_numpy(array).to(self._device) for array in arrays) for arrays in outputs_of_batches]
+        with self._guard:
+            self._running += 1
+            sessions = self._single if 2 * self._running > self._threads else self._sessions
+        try:
+            session = sessions.get(size) or self._sessions[size]
+            names = None if outputs is None else [session.get_outputs()[place].name for place in outputs]
+            # One by one: a batch is no faster on a CPU, and its kernels round differently from a single tile's.
+            batches = np.split(tiles, len(tiles)) if self._device.type == "cpu" else [tiles]
+            passes = [self._tensors(run(session, {TILES: batch}, names)) for batch in batches]
+        finally:
+            with self._guard:
+                self._running -= 1
         return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
+    def _tensors(self, arrays: Sequence[NDArray[Any]]) -> tuple[Tensor, ...]:
+        return tuple(torch.from_numpy(array).to(self._device) for array in arrays)
 
-def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
+
+def _open_image_pass(
+    folder: Path, graph: Graph, *, device: torch.device, exact: bool, engine: Engine, threads: int
+) -> Any:
     if engine == "OpenVINO":
         if device.type != "cpu":
             raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
         try:
-            return openvino_runtime.Session(verified(folder, graph), graph.size, onnx_runtime.threads())
+            return openvino_runtime.Session(verified(folder, graph), graph.size, threads)
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error
     if device.type == "cuda":
@@ -81,7 +102,7 @@ def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bo
     providers = onnx_runtime.providers(device, exact=exact)
     if engine == "TensorRT":
         providers.insert(0, onnx_runtime.tensorrt(device, exact=exact))
-    session = open_session(verified(folder, graph), folder / graph.file, providers, onnx_runtime.threads())
+    session = open_session(verified(folder, graph), folder / graph.file, providers, threads)
     onnx_runtime.require_provider(session, device, providers[0][0])
     return session
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,21 @@ def test_tiles_of_an_unknown_shape_are_not_taken(small_export: Path, written: Ma
 
     assert run.encode(noise(1, BUCKET)) is not None
     assert run.encode(noise(1, (32, 32))) is None
+
+
+def test_passes_side_by_side_have_the_bits_of_one_by_itself(
+    small_export: Path, written: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    run, tiles = OnnxRunner(small_export, written, "float32", CPU), noise(1, BUCKET)
+    by_itself = run.encode(tiles)
+
+    with ThreadPoolExecutor(4) as threads:
+        side_by_side = [*threads.map(run.encode, [tiles] * 32)]
+
+    assert by_itself is not None
+    for outputs in side_by_side:
+        torch.testing.assert_close(outputs, by_itself, rtol=0, atol=0)
 
 
 def test_a_manifest_that_is_damaged_is_an_error_of_ours(small_export: Path, written: Manifest) -> None:
