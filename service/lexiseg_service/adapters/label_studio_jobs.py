@@ -81,7 +81,7 @@ def _projects(settings: Settings) -> str:
 
 
 class Importer:
-    """Imports the predictions of ended jobs, as their notice (`Jobs.notify_by`).
+    """Imports the predictions of ended jobs, as their notice (`Jobs.join`).
 
     Where a gateway is gone another goes on after the last batch that was recorded, so a task may get two predictions.
     """
@@ -104,7 +104,7 @@ class Importer:
             while batch := await asyncio.to_thread(lambda: list(islice(predictions, BATCH))):
                 await self._import(job, address, batch)
                 n_delivered += len(batch)
-                await ask_ledger(self._jobs.ledger.record_delivered, job.id, n_delivered)
+                await ask_ledger(self._jobs.ledger.update, job.id, {"n_delivered": n_delivered})
         except RetryError as error:
             logger.warning("predictions given up", job=job.id, error=str(error.last_attempt.exception()))
             return False
@@ -212,7 +212,7 @@ async def _refuse_while_running(request: Request, body: Predict) -> None:
     address = _address(request, body)
     for job, progress in await jobs_of(request).list_all(caller_of(request)):
         if progress.notice == "due" and job.webhook is not None and job.webhook.url == address:
-            settled = progress.done + progress.failed
+            settled = job.total - progress.left
             raise NotReady(
                 f"job {job.id} has asked {settled:,} of {job.total:,} tasks of this project, and imports their "
                 "predictions at its end; retrieve the others then",
@@ -282,6 +282,5 @@ def adapter(app: FastAPI) -> Adapter:
     async def fetch(place: str, client: str) -> ImageSource:
         return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
 
-    jobs.fetch_by(KIND, fetch)
-    jobs.notify_by(KIND, Importer(app.state.settings, jobs).send)
+    jobs.join(KIND, fetch, Importer(app.state.settings, jobs).send)
     return Adapter(routers, running=trainings, use=USE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Threads
 from contextlib import aclosing
 from functools import partial
@@ -125,15 +125,9 @@ class PictureRunner:
         self._problem_of = problem_of
         self._asking = 0  # pictures in flight
         self._admission_lock = asyncio.Lock()  # lanes pass it in the order in which they came
-        self._readers: Lru[str, Reader] = Lru(MAX_READERS)
+        self.readers: Lru[str, Reader] = Lru(MAX_READERS)
         self._reading = asyncio.Lock()
-        self.fetches: dict[SourceKind, Fetch] = {"urls": _by_url}  # other kinds of sources have a reader
-
-    def close_all_but(self, jobs: Set[str]) -> None:
-        """Close the archives of all other jobs: an open file takes room on the disk after it is removed."""
-        for identity, _ in self._readers.items():
-            if identity not in jobs:
-                self._readers.drop(identity)
+        self.fetches: dict[SourceKind, Fetch] = {}  # of adapters; other kinds of sources have a reader
 
     async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool] = lambda: False) -> Line:
         """The line of a picture: its answer, or the problem that it always has."""
@@ -178,22 +172,20 @@ class PictureRunner:
             attempt += 1
 
     async def _ask(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
-        if (fetch := self.fetches.get(job.kind)) is not None:
+        if job.kind == "urls":
+            image = ImageSource(url=picture.place)
+        elif (fetch := self.fetches.get(job.kind)) is not None:
             image = await fetch(picture.place, job.client)
         else:
             async with self._reading:
-                if (reader := self._readers.get(job.id)) is None:
-                    reader = await self._in_thread(self._open_reader, job)
-                    self._readers.put(job.id, reader)
-            image = ImageSource(await self._in_thread(reader.read, picture))
+                if (reader := self.readers.get(job.id)) is None:
+                    reader = await self.in_thread(self._open_reader, job)
+                    self.readers.put(job.id, reader)
+            image = ImageSource(await self.in_thread(reader.read, picture))
         return answer_content(await self._executor.segment(job, image, identity), identity)
 
-    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+    def in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
-
-
-async def _by_url(place: str, client: str) -> ImageSource:
-    return ImageSource(url=place)
 
 
 async def pause(attempt: int, least: float = 0.0, ends: Callable[[], bool] = lambda: False) -> None:

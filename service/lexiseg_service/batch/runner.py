@@ -15,11 +15,10 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import structlog
@@ -27,7 +26,7 @@ import structlog
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.files import Files, question_path
-from lexiseg_service.batch.ledger.job import Job, Ledger, Line, OpenJob
+from lexiseg_service.batch.ledger.job import UNENDED, Job, Ledger, Line, Progress
 from lexiseg_service.batch.loop import PictureRunner, Preempted, pause, work
 from lexiseg_service.batch.question_copy import QuestionCopy
 from lexiseg_service.batch.sources.source import Picture
@@ -43,7 +42,6 @@ from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.jobs")
-T = TypeVar("T")
 LANES = 16  # pictures of jobs that a gateway has in flight; a client without others has half of them
 MAX_PAUSE_SECONDS = 30.0  # of a client at its rate or quota
 ASK_SECONDS = 600.0  # for one picture, of which nobody waits for the answer
@@ -64,13 +62,7 @@ class GatewayExecutor:
         self._use_case = use_case
         self._limits = limits
         self._files = files
-        self._questions: Lru[str, QuestionCopy] = Lru(MAX_QUESTIONS)
-
-    def forget_all_but(self, jobs: Set[str]) -> None:
-        """Forget the questions of all other jobs, which may have been erased."""
-        for identity, _ in self._questions.items():
-            if identity not in jobs:
-                self._questions.drop(identity)
+        self.questions: Lru[str, QuestionCopy] = Lru(MAX_QUESTIONS)
 
     @property
     def is_ready(self) -> bool:
@@ -85,10 +77,10 @@ class GatewayExecutor:
 
     async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
         caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
-        if (question := self._questions.get(job.id)) is None:
+        if (question := self.questions.get(job.id)) is None:
             content = await asyncio.to_thread(self._files.read, question_path(job.id))
             question = question_copy.decode(content)
-            self._questions.put(job.id, question)
+            self.questions.put(job.id, question)
         return await question_copy.ask(self._use_case, question, image, caller, ASK_SECONDS)
 
 
@@ -103,17 +95,17 @@ class Turns:
         self._empty: set[str] = set()  # jobs with all pictures held, when last looked at
         self.is_crowded = False  # a client has no lane while others hold all
 
-    def look(self, jobs: Sequence[OpenJob]) -> None:
+    def look(self, jobs: Mapping[str, Progress]) -> None:
         """Take note of the jobs that have pictures without an answer."""
         self._empty.clear()
         now = time.monotonic()
         self._paused = {client: until for client, until in self._paused.items() if until > now}
-        self._left = {job.id: job.left for job in jobs}
+        self._left = {identity: job.left for identity, job in jobs.items()}
         for ended in [identity for identity in self._jobs if identity not in self._left]:
             self._jobs.drop(ended)
-        for job in jobs:
-            if job.id not in self._jobs:
-                self._jobs.add(job.id, Sender(job.client, job.id))
+        for identity, job in jobs.items():
+            if identity not in self._jobs:
+                self._jobs.add(identity, Sender(job.client, identity))
 
     def next(self) -> tuple[str, int, Hold] | None:
         """The job that is next, its pictures without an answer, and the lane, which the caller releases."""
@@ -201,9 +193,10 @@ class Runner:
         self._stopping = False
         self._details: dict[str, str] = {}  # what holds jobs up here, by job: a full disk takes no note of it
         self._away: str | None = None  # what holds all of them up
-        self.open: Sequence[OpenJob] = ()  # as of the last look
+        self.open: Mapping[str, Progress] = {}  # jobs with pictures without an answer, as of the last look
         self._executor = GatewayExecutor(use_case, limits, files)
         self.pictures = PictureRunner(self._executor, self._threads, settings.limits.max_image_bytes)
+        self._in_thread = self.pictures.in_thread
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._renew_leases()), asyncio.create_task(self._give_turns())]
@@ -254,10 +247,13 @@ class Runner:
         while not self._stopping:
             self._wake.clear()
             try:
-                self.open = await self._in_thread(self._ledger.open_jobs)
+                self.open = await self._in_thread(self._ledger.all_progress, UNENDED)
                 self._turns.look(self.open)
-                self.pictures.close_all_but(jobs := {job.id for job in self.open})
-                self._executor.forget_all_but(jobs)
+                # Others may have been erased: their questions are forgotten, and their archives take no room.
+                kept: Lru[str, Any]
+                for kept in (self._executor.questions, self.pictures.readers):
+                    for identity in {identity for identity, _ in kept.items()} - self.open.keys():
+                        kept.drop(identity)
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
                 self._away = None
@@ -315,9 +311,6 @@ class Runner:
             lane.release()
             self.wake()
 
-    def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
-
     async def _work(self, job: Job, pictures: Sequence[Picture]) -> bool:
         """Ask about pictures; returns whether none of them is held any more."""
 
@@ -366,7 +359,7 @@ class Runner:
                 if await self._in_thread(self._ledger.job, identity) is None:
                     self._details.pop(identity, None)
                     return False
-                await self._in_thread(self._ledger.record_detail, identity, detail)  # for other gateways
+                await self._in_thread(self._ledger.update, identity, {"detail": detail})  # for other gateways
             await pause(attempt)
             attempt += 1
 

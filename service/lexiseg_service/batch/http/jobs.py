@@ -67,7 +67,7 @@ class Tasks(NamedTuple):
     kind: SourceKind  # of their fetcher
     places: Sequence[tuple[str, str]]  # names and places
     tool: str  # what the adapter keeps with the job
-    notice_to: str | None = None  # address that the adapter tells of the end, see `Jobs.notify_by`
+    notice_to: str | None = None  # address that the adapter tells of the end, see `Jobs.join`
 
 
 class Eraser:
@@ -170,13 +170,10 @@ class Jobs:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.ledger.close)
 
-    def notify_by(self, kind: SourceKind, send: Send) -> None:
-        """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
-        self._notices.send_by(kind, send)
-
-    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
-        """Have the pictures of a kind of source fetched by an adapter."""
+    def join(self, kind: SourceKind, fetch: Fetch, send: Send) -> None:
+        """Have an adapter fetch the pictures of a kind of source, and tell of the end of its jobs."""
         self._runner.pictures.fetches[kind] = fetch
+        self._notices.senders[kind] = send
 
     async def create(
         self, body: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
@@ -307,9 +304,8 @@ class Jobs:
                     yield line
 
     def output(self, job: Job, progress: Progress) -> dict[str, Any]:
-        settled = progress.done + progress.failed
         ended, rate = progress.ended, progress.rate(time.time())
-        left = 0.0 if ended is not None else (job.total - settled) / rate if rate else None
+        left = 0.0 if ended is not None else progress.left / rate if rate else None
         state = "waiting" if progress.started is None else "running" if ended is None else "done"
         return {
             "id": job.id,
@@ -330,7 +326,7 @@ class Jobs:
 
     def _gauges(self) -> Values:
         jobs, disk = self._runner.open, self._files.disk()
-        waiting = [job.created for job in jobs if not job.is_begun]
+        waiting = [job.created for job in jobs.values() if job.started is None]
         values: Values = {
             "lexiseg_jobs_open": {"waiting": len(waiting), "running": len(jobs) - len(waiting)},
             "lexiseg_jobs_oldest_waiting_seconds": max(0.0, time.time() - min(waiting)) if waiting else 0.0,

@@ -121,12 +121,8 @@ class Notices:
         self._webhooks = webhooks
         self._output = output
         self._metrics = metrics
-        self._senders: dict[SourceKind, Send] = {}
+        self.senders: dict[SourceKind, Send] = {}  # adapters that tell of the end of jobs, in place of a webhook
         self.sending: dict[str, asyncio.Task[None]] = {}  # by job
-
-    def send_by(self, kind: SourceKind, send: Send) -> None:
-        """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
-        self._senders[kind] = send
 
     async def send(self, holding: Callable[[str], AbstractContextManager[None]]) -> None:
         """Send notices of jobs that have ended, until it is cancelled; `holding` renews the lease of a holder."""
@@ -157,10 +153,10 @@ class Notices:
             job = await ask_ledger(self._ledger.job, identity)
             progress = await ask_ledger(self._ledger.progress, identity)
             if job is not None and progress is not None:
-                send = self._senders.get(job.kind, self._webhooks.send)
+                send = self.senders.get(job.kind, self._webhooks.send)
                 is_accepted = await send(job, self._output(job, progress))
                 notice: Notice = "sent" if is_accepted else "given up"
-                await ask_ledger(self._ledger.record_notice, identity, notice)
+                await ask_ledger(self._ledger.update, identity, {"notice": notice})
                 self._metrics.webhooks.labels(notice).inc()
         except NotReady:  # the notice is still due
             pass

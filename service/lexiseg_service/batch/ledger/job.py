@@ -87,16 +87,6 @@ class Part(NamedTuple):
     at: float = 0.0  # seconds since the epoch
 
 
-class OpenJob(NamedTuple):
-    """A job that has pictures without an answer."""
-
-    id: str
-    client: str
-    left: int  # pictures without an answer
-    created: float  # seconds since the epoch
-    is_begun: bool  # a picture of it was taken
-
-
 @dataclass
 class Progress:
     """Where a job stands, the body of its record."""
@@ -112,7 +102,7 @@ class Progress:
     started: float | None = None
     ended: float | None = None
     detail: str | None = None  # what holds it up
-    n_delivered: int = 0  # answers that its notice has passed on, where it passes them on one after another
+    n_delivered: int = 0  # answers that its notice has passed on, where it passes them on in batches
     notifier: str = ""  # holder that sends the notice
     next: int = 0  # pictures from this number on were never taken
     leases: dict[str, list[int]] = field(default_factory=dict)  # numbers of pictures by holder
@@ -164,7 +154,7 @@ class Progress:
         recent = [each for each in self.recent if each[0] >= now - RECENT_SECONDS]
         at, count = recent.pop() if recent and now - recent[-1][0] < 1 else (now, 0)  # one entry a second
         self.recent = [*recent, (at, count + n_done + n_failed)]
-        if self.done + self.failed == self.total:
+        if not self.left:
             self.ended = now
         return n_done, n_failed, superseded
 
@@ -173,12 +163,17 @@ class Progress:
         leases = {holder: [n for n in lease if n not in free] for holder, lease in self.leases.items()}
         self.leases = {holder: lease for holder, lease in leases.items() if lease}
 
+    @property
+    def left(self) -> int:
+        """Pictures without an answer."""
+        return self.total - self.done - self.failed
+
     def rate(self, now: float) -> float:
         """Pictures a second: of all if it has ended, else lately."""
         if self.started is None:
             return 0.0
         if self.ended is not None:
-            settled, seconds = self.done + self.failed, self.ended - self.started
+            settled, seconds = self.total, self.ended - self.started
         else:
             since = max(self.started, now - RECENT_SECONDS)
             settled, seconds = sum(count for at, count in self.recent if at >= since), now - since
@@ -219,7 +214,7 @@ class Ledger:
 
             if self._change(identity, write) is None:
                 return False
-        return self._set(identity, adding_until=None) is not None
+        return self.update(identity, {"adding_until": None}) is not None
 
     def jobs(self) -> list[Job]:
         jobs = [self.job(row.id) for row in self._store.view(lambda step: step.rows(JOB))]
@@ -229,22 +224,14 @@ class Ledger:
         items = self._store.view(lambda step: step.items(JOB, identity, [CONTENT]))
         return JOB_JSON.validate_json(items[CONTENT]) if items else None
 
-    def open_jobs(self) -> list[OpenJob]:
-        """The jobs that have pictures without an answer, the oldest first."""
-
-        jobs = self.all_progress(UNENDED).items()
-        return [
-            OpenJob(identity, each.client, each.total - each.done - each.failed, each.created, each.started is not None)
-            for identity, each in sorted(jobs, key=lambda job: (job[1].created, job[0]))
-        ]
-
     def all_progress(self, states: Container[str] = STATES) -> dict[str, Progress]:
-        """Where the jobs of some states stand, by id."""
+        """Where the jobs of some states stand, by id, the oldest first."""
 
         def read(step: Transaction) -> list[Record]:
             return step.records(JOB, [row.id for row in step.rows(JOB) if row.state in states])
 
-        return {record.id: Progress.read(record) for record in self._store.view(read)}
+        jobs = [(record.id, Progress.read(record)) for record in self._store.view(read)]
+        return dict(sorted(jobs, key=lambda job: (job[1].created, job[0])))
 
     def progress(self, identity: str) -> Progress | None:
         """Where a job stands; None: there is no such job."""
@@ -305,9 +292,6 @@ class Ledger:
         placed = sorted((*orjson.loads(content), name) for name, content in items.items())
         return [Part(name, good, failed, superseded, at) for _, at, good, failed, superseded, name in placed[after:]]
 
-    def record_detail(self, identity: str, detail: str | None) -> None:
-        self._set(identity, detail=detail)
-
     def due_notices(self, holder: str) -> list[str]:
         """Take the jobs that have ended, with a webhook that is not told yet, and a notice that nobody else has."""
         rows = self._store.view(lambda step: step.rows(JOB))
@@ -320,13 +304,6 @@ class Ledger:
 
         progresss = ((identity, self._change(identity, take)) for identity in due)
         return [identity for identity, each in progresss if each and (each.notice, each.notifier) == ("due", holder)]
-
-    def record_notice(self, identity: str, notice: Notice) -> None:
-        self._set(identity, notice=notice)
-
-    def record_delivered(self, identity: str, count: int) -> None:
-        """Record how many answers the notice of a job has passed on: after a crash it goes on behind them."""
-        self._set(identity, n_delivered=count)
 
     def erase(self, identities: Sequence[str]) -> None:
         """Forget jobs, in one step, and record that their files are to be removed."""
@@ -358,7 +335,8 @@ class Ledger:
     def record_erased(self, identity: str) -> None:
         self._store.transact(lambda step: step.remove(ERASURE, identity))
 
-    def _set(self, identity: str, **values: Any) -> Progress | None:
+    def update(self, identity: str, values: Mapping[str, Any]) -> Progress | None:
+        """Set fields of where a job stands; None: there is no such job."""
         return self._change(identity, lambda _, progress: vars(progress).update(values))
 
     def _change(self, identity: str, change: Callable[[Transaction, Progress], object]) -> Progress | None:
