@@ -46,10 +46,10 @@ from lexiseg_service.commands.heads import heads, teach
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import takes_settings
-from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
 from lexiseg_service.commands.serving.app import gateway, serve, trainer, worker
 from lexiseg_service.commands.serving.vocabularies import vocabularies
+from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
 from lexiseg_service.settings import Settings
 
 app = typer.Typer(
@@ -91,7 +91,28 @@ keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_mark
 app.add_typer(keys, name="keys")
 for command in (serve, gateway, worker, trainer, segment, teach):
     app.command(cls=Grouped)(command)
-app.command()(sample)
+
+
+@app.command()
+def sample(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)] = None,
+) -> None:
+    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower, cat, cup,
+    astronaut or rocket.jpg.
+
+    `china` and `flower` are part of scikit-learn, which `make serve` installs, the others of scikit-image.
+
+    Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
+    """
+    for name in names or ["china.jpg"]:
+        content = photograph(name)
+        try:
+            with Path(name).open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            if Path(name).read_bytes() != content:
+                raise NoSample(f"{Path(name).resolve()} is there already, and is another picture") from None
+        typer.echo(f"{name}: photograph by {SAMPLES[name].author}, {SAMPLES[name].licence}")
 
 
 @keys.command("new")

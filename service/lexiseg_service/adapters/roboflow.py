@@ -30,7 +30,7 @@ from lexiseg_service.adapters.tools import (
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
-from lexiseg_service.question.messages import ImageSource
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 
 BOX_LABELS = (("examples", 1), ("negatives", 0))  # field of a class, and the label of its boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
@@ -176,6 +176,16 @@ class EmbedBody(BaseModel):
     image: Image
 
 
+async def answer_of(request: Request, image: ImageSource, kind: Format, fields: dict[str, Any]) -> WorkerAnswer:
+    """Ask about an image; the query may name another task, and how far polygons are simplified."""
+    usual = {
+        "task": "panoptic",
+        "simplify": SIMPLIFY if kind == "polygon" else None,
+        **options_of(request.query_params),
+    }
+    return await ask(request, usual | fields | {"mask": kind}, image)
+
+
 @router.post("/sam3/embed_image")
 async def embed_image(request: Request) -> Response:
     """Run the image pass; by `image_id` prompts of `sam3/visual_segment` need no image for as long as it is kept."""
@@ -206,19 +216,13 @@ async def visual_segment(request: Request) -> Response:
     body = await read_as(VisualBody, request)
     prompts = body.prompts.prompts if isinstance(body.prompts, VisualPrompts) else body.prompts
     kind: Format = "rle" if body.format == "rle" else "polygon"
-    fields = {
-        **options_of(request.query_params),
-        "task": "prompt",
-        "prompts": [prompt.fields() for prompt in prompts],
-        "mask": kind,
-        "simplify": SIMPLIFY if kind == "polygon" else None,
-    }
+    fields = {"task": "prompt", "prompts": [prompt.fields() for prompt in prompts]}
     image = ImageSource(id=body.image_id)
     if body.image is not None:
         image = await image_of_text(body.image.value, "image.value")
     elif body.image_id is None:
         raise InvalidValue.of("image", None, "an image, or the image_id that sam3/embed_image answered")
-    answer = await ask(request, fields, image)
+    answer = await answer_of(request, image, kind, fields)
     predictions = [prediction for _, prediction in await convert(answer, partial(prediction_of, kind=kind))]
     return as_json({"predictions": predictions, "time": answer.timings_ms.total / 1e3})
 
@@ -231,14 +235,8 @@ async def concept_segment(request: Request) -> Response:
     if n_prompts > max_classes:
         raise InvalidValue.of("prompts", f"{n_prompts} prompts", f"at most {max_classes}")
     classes = [class_of(prompt, index, body.output_prob_thresh) for index, prompt in enumerate(body.prompts)]
-    fields = {
-        "task": "panoptic",
-        "simplify": SIMPLIFY if body.format == "polygon" else None,
-        **options_of(request.query_params),
-        "classes": classes,
-        "mask": body.format,
-    }
-    answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
+    image = await image_of_text(body.image.value, "image.value")
+    answer = await answer_of(request, image, body.format, {"classes": classes})
     predictions = await convert(answer, partial(prediction_of, kind=body.format))
     return as_json({"prompt_results": results_of(body.prompts, predictions), "time": answer.timings_ms.total / 1e3})
 
@@ -263,16 +261,8 @@ async def infer(request: Request) -> Response:
     if not body.class_filter:
         raise InvalidValue.of("class_filter", None, "words: configure(InferenceConfiguration(class_filter=[...]))")
     kind = body.response_mask_format
-    fields = {
-        "task": "panoptic",
-        "simplify": SIMPLIFY if kind == "polygon" else None,
-        **options_of(request.query_params),
-        "model": body.model_id,
-        "classes": body.class_filter,
-        "threshold": body.confidence,
-        "mask": kind,
-    }
-    answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
+    fields = {"model": body.model_id, "classes": body.class_filter, "threshold": body.confidence}
+    answer = await answer_of(request, await image_of_text(body.image.value, "image.value"), kind, fields)
     height, width = answer.size
     request_id = request.state.request_id
     content = {

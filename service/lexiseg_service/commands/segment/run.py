@@ -136,10 +136,8 @@ class Results:
         self._set = FolderSet(self.folder, self._formats, [entry.name for entry in classes], question, things)
         self._set.resume()
         self._saved = 0.0
-        # An overlay must never replace the photograph that it was made from.
         photographs = {source.path.resolve() for source in job.sources if source.path is not None}
         existing = {path.resolve() for path in self.folder.rglob("*")}
-        self._used_paths = photographs | existing
         self._stems = {NUMBERED.sub("", path.stem) for path in existing - photographs}
 
     def has(self, source: Source, *, even_changed: bool) -> bool:
@@ -151,16 +149,14 @@ class Results:
         return not is_other and self._set.stamps.get(name) == source.stamp
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
-        """Write the files of one picture now; pictures of the same name from different folders get numbered files."""
+        """Write the files of one picture now, with a number where one is there: nothing is replaced, no photograph."""
         for stem in numbered(self._stem(source)):
             picture = self._picture(stem, source, content, answer)
             files: list[File] = [] if answer.overlay is None else [(f"{picture.name}.png", answer.overlay)]
             files += self._set.files_of(picture)
-            paths = {(self.folder / name).resolve() for name, _ in files}
-            if paths.isdisjoint(self._used_paths):
+            if not any((self.folder / name).exists() for name, _ in files):
                 break
         self._set.add(picture, source.stamp, files)
-        self._used_paths |= paths
         if self._set.count == 1 or time.monotonic() - self._saved > SAVE_SECONDS:
             self.write()
 

@@ -106,9 +106,9 @@ class Child:
 
     name: str  # of its role
     run: Callable[[], int]  # its work; returns its exit status
-    may_start: Callable[[], bool] = lambda: True  # whether it can start now
-    on_end: Callable[[int], object] = lambda _: None  # gets its exit status; a negative one is the signal that ended it
+    socket: Path | None = None  # of a worker, whose crashes are recorded
     is_lost: Callable[[], bool] = lambda: False  # whether nobody can reach it any more: it is told to stop
+    may_start: Callable[[], bool] = lambda: True  # whether it can start now
     pid: int = 0  # while it runs
     lives: int = 0
     short_lives: int = 0  # in a row
@@ -184,7 +184,12 @@ class Supervisor:
         if child is None:
             os.close(lifeline)
             return self._status
-        threading.Thread(target=_stop_at_end_of, args=(lifeline,), daemon=True).start()
+
+        def stop_at_its_end() -> None:
+            os.read(lifeline, 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=stop_at_its_end, daemon=True).start()
         return child.run()
 
     def _supervise(self) -> Child | None:
@@ -199,7 +204,8 @@ class Supervisor:
             for child in self._children:
                 status = child.ended()
                 if status is not None:
-                    child.on_end(status)
+                    if child.socket is not None:
+                        record_crash(child.socket, status, time.monotonic())
                     self._ended(child, status)
             if self._stopping:
                 if not self._gateway.pid and not self._workers_told:  # it needed them until it had ended
@@ -229,11 +235,6 @@ class Supervisor:
                 child.send(signal.SIGINT)
 
 
-def _stop_at_end_of(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def run(settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status."""
     if settings.trainings is not None:
@@ -245,13 +246,7 @@ def run(settings: Settings) -> int:
     supervisor_pid = os.getpid()
     paths = [sockets.path / name for name in names]
     children = [
-        Child(
-            path.name,
-            partial(_worker, settings, path),
-            on_end=partial(_record_crash, path),
-            is_lost=partial(sockets.is_lost, path),
-        )
-        for path in paths
+        Child(path.name, partial(_worker, settings, path), path, partial(sockets.is_lost, path)) for path in paths
     ]
     if settings.trainings is not None:
         children.append(Child("trainer", partial(trainer.run, settings), may_start=paths[0].exists))
@@ -268,10 +263,6 @@ def _check_phrases(settings: Settings) -> None:
         raise InvalidValue.of(
             "--phrases-model / LEXISEG_PHRASES_MODEL", named, f"one of LEXISEG_MODEL ({', '.join(sorted(names))})"
         )
-
-
-def _record_crash(socket: Path, status: int) -> None:
-    record_crash(socket, status, time.monotonic())
 
 
 def _worker(settings: Settings, socket: Path) -> int:
