@@ -1,15 +1,14 @@
 """Class lists with examples in pictures, and the commands that find classes by words alone."""
 
-import asyncio
 import base64
 from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.records.documents import run_with
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
@@ -23,14 +22,9 @@ def kept(tmp_path: Path) -> tuple[object, ...]:
     """Options of an installation that keeps the list `shown`, one of whose classes is shown by a box in a picture."""
     image = {"base64": base64.b64encode(PICTURE).decode()}
     shown = {"name": "gadget", "examples": [{"image": image, "box": [4, 4, 20, 20]}]}
-
-    async def write() -> None:
-        vocabularies = open_vocabularies(Settings(state_dir=tmp_path / "state"), Metrics())
-        content = VocabularyInput.model_validate({"classes": ["sky", shown]})
-        await vocabularies.put("shown", content, Preconditions(), Caller(""))
-        await vocabularies.store.close()
-
-    asyncio.run(write())
+    vocabularies = open_vocabularies(Settings(state_dir=tmp_path / "state"), Metrics())
+    content = VocabularyInput.model_validate({"classes": ["sky", shown]})
+    run_with(vocabularies.store, vocabularies.put("shown", content, Preconditions()))
     return ("--vocabulary", "shown", "--state-dir", tmp_path / "state")
 
 

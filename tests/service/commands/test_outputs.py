@@ -40,6 +40,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         ("segment photos -c sky --max-side big", "Invalid value for '--max-side': expected a valid integer"),
         ("segment photos -c sky --model nobodys", "no model 'nobodys'; there is: tiny"),
+        ("segment photos --point 1,2 --model tcl", "expected one of semantic, instance, panoptic for model tcl"),
+        ("segment photos -c a --task panoptic --model edgetam", "expected one of prompt, everything for model edgetam"),
         ("segment photos -c sky,tree", "-c sky -c tree"),
         ('segment photos -c ["sky","tree"]', "-c sky -c tree"),
         ("segment photos -c sky -c Sky", "only once"),

@@ -2,6 +2,7 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -11,14 +12,25 @@ from tests.http_server import Quiet, serving
 from tests.service.adapters.asking import PICTURE, adapted
 from tests.service.adapters.label_studio.predicting import URL, asked, regions
 
+TOKEN = {"label_studio_api_key": "its-token"}
 
-async def test_an_upload_is_fetched_from_the_label_studio_of_the_settings() -> None:
+
+@pytest.mark.parametrize(
+    ("key", "asked_before", "token"),
+    [
+        ("its-token", [], "Token its-token"),
+        ("a.personal.token", [("/api/token/refresh", None)], "Bearer of-a.personal.token"),  # it is exchanged
+    ],
+)
+async def test_an_upload_is_fetched_from_the_label_studio_of_the_settings(
+    key: str, asked_before: list[tuple[str, str | None]], token: str
+) -> None:
     with label_studio() as (home, asked_for):
-        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
+        async with adapted("label-studio", label_studio_url=home, label_studio_api_key=key) as client:
             found = await regions(client, image="/data/upload/1/a.png")
 
     assert len(found) == 2
-    assert asked_for == [("/data/upload/1/a.png", "Token its-token")]
+    assert asked_for == [*asked_before, ("/data/upload/1/a.png", token)]
 
 
 async def test_a_batch_holds_the_bytes_of_one_upload_at_a_time() -> None:
@@ -36,29 +48,20 @@ async def test_a_batch_holds_the_bytes_of_one_upload_at_a_time() -> None:
     assert ["result" in one for one in answer.json()["results"]] == [True] * 8
 
 
-async def test_a_personal_token_is_exchanged_for_an_access_token() -> None:
-    with label_studio() as (home, asked_for):
-        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="a.personal.token") as client:
-            found = await regions(client, image="/data/upload/1/a.png")
+@pytest.mark.parametrize(
+    ("image", "task", "said"),
+    [
+        ("/data/upload/1/a.png", {"id": 3}, "LEXISEG_LABEL_STUDIO_URL"),
+        ("s3://bucket/a.png", {"id": 3}, "s3://, gs:// or azure-blob://, are fetched from Label Studio: set LEXISEG_"),
+        ("gs://bucket/a.png", {}, "gs:// of a task without one"),
+    ],
+)
+async def test_a_picture_of_no_known_label_studio_says_what_to_set(
+    client: httpx.AsyncClient, image: str, task: dict[str, Any], said: str
+) -> None:
+    answer = await client.post(f"{URL}/predict", json=asked() | {"tasks": [{**task, "data": {"photo": image}}]})
 
-    assert len(found) == 2
-    assert asked_for == [("/api/token/refresh", None), ("/data/upload/1/a.png", "Bearer of-a.personal.token")]
-
-
-async def test_a_personal_token_that_is_refused_is_named() -> None:
-    with label_studio() as (home, asked_for):
-        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="an.expired.token") as client:
-            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
-
-    assert (answer.status_code, len(asked_for)) == (422, 1)
-    assert "(status 401)" in answer.json()["detail"]
-
-
-async def test_an_upload_of_no_known_label_studio_says_what_to_set(client: httpx.AsyncClient) -> None:
-    answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
-
-    assert answer.status_code == 422
-    assert "LEXISEG_LABEL_STUDIO_URL" in answer.json()["detail"]
+    assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
 
 
 @pytest.mark.parametrize(
@@ -75,49 +78,43 @@ async def test_no_other_host_is_asked_for_an_upload(image: str) -> None:
     with label_studio() as (home, _), label_studio() as (other, asked_for):
         at, here = other.removeprefix("http://"), home.removeprefix("http://")
         image = image.replace("HOST", at).replace("HOME", here).replace("PORT", at.rpartition(":")[2])
-        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
+        async with adapted("label-studio", label_studio_url=home, **TOKEN) as client:
             await client.post(f"{URL}/predict", json=asked(image=image))
 
     assert asked_for == []
 
 
-async def test_a_redirect_to_another_host_needs_images_by_url() -> None:
-    with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
-        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
-            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
+NOT_FETCHED: dict[str, tuple[dict[str, Any], dict[str, Any], int, str]] = {
+    "a refused token": ({}, {"label_studio_api_key": "an.expired.token"}, 422, "(status 401)"),
+    "a redirect elsewhere": ({"redirect": "OTHER/a.png"}, {}, 403, "LEXISEG_URL_NETWORKS"),
+    "a redirect to an inner host": ({"redirect": "OTHER/a.png"}, {"url_networks": "*"}, 422, "image"),
+    "a redirect in circles": ({"redirect": "/data/upload/1/a.png"}, {}, 422, "more than 3 redirects"),
+    "a packed upload": ({"encoding": "gzip"}, {}, 422, "Content-Encoding"),
+    "an upload over the limit": ({}, {"limits": {"max_image_bytes": len(PICTURE) - 1}}, 413, "too-large"),
+}
 
-    assert (answer.status_code, answer.json()["type"], asked_for) == (403, "url-fetch-off", [])
-    assert "LEXISEG_URL_NETWORKS" in answer.json()["detail"]
 
+@pytest.mark.parametrize("case", NOT_FETCHED)
+async def test_what_is_not_fetched_says_why_and_asks_no_other_host(case: str) -> None:
+    answers, settings, status, said = NOT_FETCHED[case]
+    with label_studio() as (other, asked_for):
+        answers = {name: value.replace("OTHER", other) for name, value in answers.items()}
+        with label_studio(**answers) as (home, asked_here):
+            async with adapted("label-studio", **{"label_studio_url": home, **TOKEN, **settings}) as client:
+                answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
-async def test_a_redirect_to_an_inner_host_is_not_followed_with_public_ones_alone() -> None:
-    with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
-        async with adapted(
-            "label-studio", label_studio_url=home, label_studio_api_key="its-token", url_networks="*"
-        ) as client:
-            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
-
-    assert (answer.status_code, asked_for) == (422, [])
+    assert (answer.status_code, said in answer.text) == (status, True), answer.text
+    assert asked_for == []
+    assert len(asked_here) == (4 if "circles" in case else 1)
 
 
 async def test_a_redirect_to_a_host_of_the_settings_is_followed_without_the_token() -> None:
     with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png?sig=1") as (home, _):
-        async with adapted(
-            "label-studio", label_studio_url=home, label_studio_api_key="its-token", url_networks="127.0.0.0/8"
-        ) as client:
+        async with adapted("label-studio", label_studio_url=home, **TOKEN, url_networks="127.0.0.0/8") as client:
             found = await regions(client, image="s3://bucket/a.png")
 
     assert len(found) == 2
     assert asked_for == [("/a.png?sig=1", None)]
-
-
-async def test_a_redirect_that_leads_in_circles_ends() -> None:
-    with label_studio(redirect="/data/upload/1/a.png") as (home, asked_for):
-        async with adapted("label-studio", label_studio_url=home) as client:
-            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
-
-    assert (answer.status_code, len(asked_for)) == (422, 4)
-    assert "more than 3 redirects" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +122,7 @@ async def test_a_redirect_that_leads_in_circles_ends() -> None:
 )
 async def test_a_picture_in_a_cloud_store_comes_by_the_resolver(image: str) -> None:
     with label_studio(redirect="/signed/a.png?sig=1") as (home, asked_for):
-        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
+        async with adapted("label-studio", label_studio_url=home, **TOKEN) as client:
             found = await regions(client, image=image)
 
     assert len(found) == 2
@@ -133,42 +130,6 @@ async def test_a_picture_in_a_cloud_store_comes_by_the_resolver(image: str) -> N
     path, _, uri = resolver.partition("?fileuri=")
     assert (path, base64.urlsafe_b64decode(uri).decode(), token) == ("/tasks/3/resolve/", image, "Token its-token")
     assert signed == ("/signed/a.png?sig=1", "Token its-token")
-
-
-async def test_a_picture_in_a_cloud_store_of_no_known_label_studio_says_what_to_set(client: httpx.AsyncClient) -> None:
-    answer = await client.post(f"{URL}/predict", json=asked(image="s3://bucket/a.png"))
-
-    assert answer.status_code == 422
-    assert "s3://" in answer.json()["detail"]
-    assert "LEXISEG_LABEL_STUDIO_URL" in answer.json()["detail"]
-
-
-async def test_a_picture_in_a_cloud_store_needs_the_id_of_its_task(client: httpx.AsyncClient) -> None:
-    batch = asked(image="gs://bucket/a.png")
-    del batch["tasks"][0]["id"]
-    answer = await client.post(f"{URL}/predict", json=batch)
-
-    assert answer.status_code == 422
-    assert "gs:// of a task without one" in answer.json()["detail"]
-
-
-async def test_an_upload_that_is_packed_is_refused_unread() -> None:
-    with label_studio(encoding="gzip") as (home, _):
-        async with adapted("label-studio", label_studio_url=home) as client:
-            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
-
-    assert answer.status_code == 422
-    assert "Content-Encoding" in answer.json()["detail"]
-
-
-async def test_an_upload_over_the_limit_is_refused() -> None:
-    with label_studio() as (home, _):
-        async with adapted(
-            "label-studio", label_studio_url=home, limits={"max_image_bytes": len(PICTURE) - 1}
-        ) as client:
-            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
-
-    assert (answer.status_code, answer.json()["type"]) == (413, "too-large")
 
 
 @contextmanager

@@ -47,23 +47,22 @@ async def test_words_stand_between_commas_or_full_stops(client: httpx.AsyncClien
     assert [shape["label"] for shape in await shapes(client, text_prompt=text)] == ["red", "blue"]
 
 
-async def test_a_polygon_is_closed(client: httpx.AsyncClient) -> None:
-    (shape,) = await shapes(client, text_prompt="red")
+@pytest.mark.parametrize(
+    ("params", "left"),
+    [
+        ({"text_prompt": "red"}, 0),
+        ({"marks": [{"type": "point", "data": [40, 4], "label": 1}]}, 32),
+        ({"marks": [{"type": "rectangle", "data": [0, 0, 18, 18], "label": 1}]}, 0),
+    ],
+    ids=["a word", "a click", "a rectangle"],
+)
+async def test_a_question_is_answered_with_a_closed_polygon(
+    client: httpx.AsyncClient, params: dict[str, Any], left: int
+) -> None:
+    (shape,) = await shapes(client, **params)
 
     assert (shape["shape_type"], shape["points"][0]) == ("polygon", shape["points"][-1])
-    assert {tuple(point) for point in shape["points"]} == {(0, 0), (16, 0), (16, 16), (0, 16)}
-
-
-async def test_a_click_is_answered_with_its_best_mask(client: httpx.AsyncClient) -> None:
-    (shape,) = await shapes(client, marks=[{"type": "point", "data": [40, 4], "label": 1}])
-
-    assert {tuple(point) for point in shape["points"]} == {(32, 0), (48, 0), (48, 16), (32, 16)}
-
-
-async def test_a_rectangle_is_answered_with_what_it_holds(client: httpx.AsyncClient) -> None:
-    (shape,) = await shapes(client, marks=[{"type": "rectangle", "data": [0, 0, 18, 18], "label": 1}])
-
-    assert {tuple(point) for point in shape["points"]} == {(0, 0), (16, 0), (16, 16), (0, 16)}
+    assert {tuple(point) for point in shape["points"]} == {(left + x, y) for x in (0, 16) for y in (0, 16)}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.service.batch.telling import Telling, head, vocabulary
 from tests.service.commands.command_line import CommandLine
 from tests.waiting import until
 
-COUNT, BEFORE = 10, 2
+COUNT, BEFORE = 12, 2
 SOFA = {"name": "sofa", "synonyms": ["couch"], "threshold": 0.4}
 WORDS = vocabulary("sky", SOFA, background={"threshold": 0.3})
 Run = Callable[..., str]  # out, format, what is named; returns what is said

@@ -126,22 +126,6 @@ def test_categories_of_a_benchmark_are_its_things_and_stuff(
     assert (categories["car"], categories["building"], categories["fence"]) == (1, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("model", "options", "able"),
-    [
-        ("tcl", "--point 1,2", "semantic, instance, panoptic"),
-        ("edgetam", "-c red --task panoptic", "prompt, everything"),
-    ],
-)
-def test_a_task_that_the_model_here_cannot_do_is_one_line(
-    lexiseg: CommandLine, image: Path, model: str, options: str, able: str
-) -> None:
-    outcome = lexiseg("segment", image, *options.split(), "--model", model, "--out", image.parent / "out")
-
-    assert (outcome.status, outcome.err.count("\n")) == (1, 1)
-    assert f"expected one of {able} for model {model}" in outcome.err
-
-
 def test_a_point_outside_one_picture_is_that_pictures_failure(
     lexiseg: CommandLine, image: Path, where: list[str]
 ) -> None:

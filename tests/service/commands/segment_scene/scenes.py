@@ -15,9 +15,8 @@ def write(path: Path, bands: NDArray[Any], **profile: Any) -> Path:
     count, height, width = bands.shape
     rules: dict[str, Any] = {
         "crs": "EPSG:32633", "transform": PLACE, "tiled": True, "blockxsize": 64, "blockysize": 64,
+        "dtype": bands.dtype,
     } | profile  # fmt: skip
-    with rasterio.open(
-        path, "w", driver="GTiff", height=height, width=width, count=count, dtype=bands.dtype, **rules
-    ) as to:
+    with rasterio.open(path, "w", driver="GTiff", height=height, width=width, count=count, **rules) as to:
         to.write(bands)
     return path

@@ -1,6 +1,5 @@
 """`lexiseg vocabularies`: back up and restore a store."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies, open_vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.records.documents import Documents
+from lexiseg_service.records.documents import Documents, run_with
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
@@ -35,32 +34,19 @@ def opened(place: tuple[str, str]) -> Vocabularies:
 
 
 def put(place: tuple[str, str], name: str, key: str, *classes: str) -> None:
-    async def write() -> None:
-        vocabularies = opened(place)
-        await vocabularies.put(name, VocabularyInput(classes=list(classes)), Preconditions(), Caller(key))
-        await vocabularies.store.close()
-
-    asyncio.run(write())
+    vocabularies, content = opened(place), VocabularyInput(classes=list(classes))
+    run_with(vocabularies.store, vocabularies.put(name, content, Preconditions(), Caller(key)))
 
 
 def documents(place: tuple[str, str]) -> dict[str, bytes]:
-    async def read() -> dict[str, bytes]:
-        store = opened(place).store
-        kept = await store.read_all()
-        await store.close()
-        return kept
-
-    return asyncio.run(read())
+    store = opened(place).store
+    return run_with(store, store.read_all())
 
 
 def delete_all(place: tuple[str, str]) -> None:
-    async def clear() -> None:
+    for name, content in documents(place).items():
         store = opened(place).store
-        for name, content in (await store.read_all()).items():
-            await store.replace(name, content, None)
-        await store.close()
-
-    asyncio.run(clear())
+        run_with(store, store.replace(name, content, None))
 
 
 def test_lists_of_all_keys_come_back_with_their_owners(
