@@ -1,5 +1,6 @@
 """Official checkpoints become model directories that load by name."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Pa
     assert not (tmp_path / "models").exists()
 
 
+@pytest.fixture(scope="module")
+def s_seg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model as it is imported. Shared: never write into it."""
+    folder = tmp_path_factory.mktemp("s-seg")
+    torch.save(small_network().state_dict(), folder / "last.pt")
+    return imported("s-seg", "mine", folder / "models", checkpoint=folder / "last.pt", backbone="test_resnet")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -40,10 +49,9 @@ def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Pa
     ],
 )
 def test_a_card_of_s_seg_that_does_not_fit_its_weights_is_refused(
-    tmp_path: Path, changes: dict[str, object], message: str
+    s_seg: Path, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
-    torch.save(small_network().state_dict(), tmp_path / "last.pt")
-    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalogue.CARD
+    card = shutil.copytree(s_seg, tmp_path / "mine") / catalogue.CARD
     card.write_text(yaml.safe_dump(yaml.safe_load(card.read_text()) | changes))
 
     with pytest.raises(WeightsError, match=message):

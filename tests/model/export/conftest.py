@@ -12,12 +12,12 @@ from lexiseg_model.catalogue.models import bundled, load
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import FOLDER, Manifest, Numbers, read
 from lexiseg_model.export.runner import Engine, OnnxRunner
-from lexiseg_model.export.write import export
+from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_model.types import Background, ClassEntry, LabelMap, Vocabulary
 from tests import exported
 from tests.model.conftest import Photographs
-from tests.model.export.small import edges
+from tests.model.export.small import BUCKET, edges, noise
 
 WORDS = (
     "sky", "building", "tree", "water", "flower", "leaf", "cat", "carpet", "cup", "table", "spoon", "person", "flag",
@@ -51,6 +51,20 @@ def small_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small") / "onnx"
     export(edges(), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_quantised(small_original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with 8-bit graphs, by ranges of four photographs."""
+    folder = shutil.copytree(small_original, tmp_path_factory.mktemp("small-int8") / "onnx")
+    add_int8(folder, read(folder), [noise(1, BUCKET, seed) for seed in range(4)])
+    return folder
+
+
+@pytest.fixture
+def small_int8(small_quantised: Path, tmp_path: Path) -> Path:
+    """A copy of that for one test."""
+    return shutil.copytree(small_quantised, tmp_path / "onnx")
 
 
 @pytest.fixture

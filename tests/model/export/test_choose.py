@@ -10,7 +10,6 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.manifest import MANIFEST, RANGES, read
-from lexiseg_model.export.write import add_int8
 from lexiseg_model.resources import device
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision, Runtime
@@ -68,27 +67,20 @@ def test_8_bits_without_ranges_have_to_be_exported_first(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def ranges_of(small_export: Path, tmp_path: Path) -> Path:
-    """As somebody keeps them who has measured them on photographs."""
-    add_int8(small_export, read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
-    return (small_export / RANGES).rename(tmp_path / RANGES)
-
-
-def test_a_model_that_comes_with_its_ranges_goes_to_8_bits_when_told_to(small_export: Path, tmp_path: Path) -> None:
-    kept = ranges_of(small_export, tmp_path)
+def test_a_model_that_comes_with_its_ranges_goes_to_8_bits_when_told_to(small_int8: Path, tmp_path: Path) -> None:
     segmenter = edges()
 
-    use_runtime(segmenter, "onnx-int8", FAST, [tmp_path / "own"], edges, kept)
+    use_runtime(segmenter, "onnx-int8", FAST, [tmp_path / "own"], edges, small_int8 / RANGES)
 
     assert runs_onnx(segmenter)
     written = read(tmp_path / "own")
-    assert written.image_pass("int8")[0].sha256 == read(small_export).image_pass("int8")[0].sha256
+    assert written.image_pass("int8")[0].sha256 == read(small_int8).image_pass("int8")[0].sha256
     assert "ranges kept with the model" in str(written.int8)
 
 
 @pytest.mark.parametrize("content", ["{}", "no JSON", None])
-def test_ranges_of_another_graph_are_refused(content: str | None, small_export: Path, tmp_path: Path) -> None:
-    kept = ranges_of(small_export, tmp_path)
+def test_ranges_of_another_graph_are_refused(content: str | None, small_int8: Path, tmp_path: Path) -> None:
+    kept = small_int8 / RANGES
     kept.write_text(kept.read_text().replace("relu", "rectified") if content is None else content)
 
     with pytest.raises(ExportError, match="does not fit the graph"):
@@ -100,12 +92,10 @@ def test_ranges_of_another_graph_are_refused(content: str | None, small_export: 
 @pytest.mark.parametrize("bfloat16", [False, True], indirect=True)
 @pytest.mark.parametrize(("precision", "expected"), [("fast", True), ("exact", False)])
 def test_auto_prefers_8_bits_that_are_there_and_logs_it(
-    bfloat16: None, precision: Precision, expected: bool, small_export: Path, caplog: pytest.LogCaptureFixture
+    bfloat16: None, precision: Precision, expected: bool, small_int8: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    add_int8(small_export, read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
-
     with caplog.at_level(logging.INFO):
-        use_runtime(edges(), "auto", Execution(torch.device("cpu"), precision), [small_export], edges)
+        use_runtime(edges(), "auto", Execution(torch.device("cpu"), precision), [small_int8], edges)
 
     assert ("int8, CPUExecutionProvider" in caplog.text) is expected
 

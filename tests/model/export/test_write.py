@@ -23,7 +23,7 @@ from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.tcl.network import ImagePass as TclPass
 from tests.model.export.conftest import MIN_AGREEMENT, exact_tiny, graphs_of_tiny, tiny_by
-from tests.model.export.small import BUCKET, Edges, SmallSegmenter, edges, noise
+from tests.model.export.small import BUCKET, SmallSegmenter, edges, noise
 from tests.model.methods.tcl.small import small_network
 
 NUMBERS: tuple[Numbers, ...] = ("float32", "int8")
@@ -31,17 +31,10 @@ CPU = torch.device("cpu")
 WINDOW = (32, 48)
 
 
-def transformer(method: str) -> TclPass | DenseNetwork:
-    """A small CLIP tower under TCL, or under NACLIP, whose neighbourhood depends on the grid."""
-    network = small_network()
-    if method == "tcl":
-        return TclPass(network)
-    return DenseNetwork(network.visual, published_policy("naclip"))
-
-
 def test_each_bucket_gets_a_graph_and_other_tiles_stay_with_the_method(tmp_path: Path) -> None:
-    buckets = (BUCKET, (24, 16))
-    segmenter = SmallSegmenter(Edges(), buckets, any_size=False)
+    buckets = (WINDOW, (48, 32))
+    naclip = DenseNetwork(small_network().visual, published_policy("naclip"))  # its neighbourhood depends on the grid
+    segmenter = SmallSegmenter(naclip, buckets, any_size=False)
     tiles = [noise(3, bucket) for bucket in buckets]
     expected = [segmenter.encode_tiles(each) for each in tiles]
 
@@ -51,15 +44,14 @@ def test_each_bucket_gets_a_graph_and_other_tiles_stay_with_the_method(tmp_path:
 
     assert [graph.size for graph in written.graphs] == list(buckets)
     for each, wanted in zip(tiles, expected, strict=True):
-        torch.testing.assert_close(segmenter.encode_tiles(each), wanted, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(segmenter.encode_tiles(each), wanted, atol=1e-4, rtol=1e-3)
     assert segmenter.own == 0
     segmenter.encode_tiles(noise(2, (32, 32)))
     assert segmenter.own == 2
 
 
-@pytest.mark.parametrize("method", ["tcl", "dense-clip"])
-def test_a_transformer_is_written_and_goes_to_8_bits_without_photographs(method: str, tmp_path: Path) -> None:
-    segmenter = SmallSegmenter(transformer(method), (WINDOW,), any_size=False)
+def test_a_transformer_is_written_and_goes_to_8_bits_without_photographs(tmp_path: Path) -> None:
+    segmenter = SmallSegmenter(TclPass(small_network()), (WINDOW,), any_size=False)
     tiles = noise(2, WINDOW)
     expected = segmenter.encode_tiles(tiles)
 
@@ -82,12 +74,12 @@ def test_a_graph_holds_no_stack_traces_of_its_exporter(small_export: Path) -> No
     assert not any(node.metadata_props or node.doc_string for node in graph.node)
 
 
-def test_weights_keep_to_7_bits(small_export: Path) -> None:
-    written = add_int8(small_export, manifest.read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
+def test_weights_keep_to_7_bits(small_quantised: Path) -> None:
+    written = manifest.read(small_quantised)
 
     weights = [
         onnx.numpy_helper.to_array(tensor)
-        for tensor in onnx.load(small_export / "image.int8.onnx").graph.initializer
+        for tensor in onnx.load(small_quantised / "image.int8.onnx").graph.initializer
         if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4
     ]
     assert written.int8 == "static, 7-bit weights, ranges of 4 photographs"

@@ -17,11 +17,11 @@ from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter, Parts
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
-from lexiseg_model.tasks import segment
-from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
+from lexiseg_model.types import ClassEntry, Refinement
 from lexiseg_train.evaluation.benchmarks.run import Reduction, reduce_to_labels
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED, openai_clip_vitb16, reference
+from tests.model.methods.dense_clip import small
 from tests.once import kept
 
 CPU = torch.device("cpu")
@@ -51,10 +51,6 @@ def features_of(model: DenseClipSegmenter) -> Features:
 
 def bank() -> TextBank:
     return TextBank(torch.from_numpy(REFERENCE["slide_texts"]), np.arange(6), 6)
-
-
-def entries(*names: str) -> tuple[ClassEntry, ...]:
-    return tuple(ClassEntry(name) for name in names)
 
 
 @pytest.mark.parametrize("refined", [False, True])
@@ -116,26 +112,18 @@ def test_a_threshold_is_the_probability_that_a_class_must_have() -> None:
     assert below.item() < 2.0 < above.item()
 
 
-def test_a_background_word_that_is_a_requested_class_does_not_compete() -> None:
-    model = segmenter()
-    vocabulary = Vocabulary(entries("sky"), Background(words=("sky",), threshold=0.0))
-
-    found = segment("semantic", model, features_of(model), vocabulary)
-
-    assert [one.area for one in found.segments] == [300 * 400]
-
-
 def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
-    classes = entries("cat")
-    rows = segmenter().encode_texts(segmenter().texts(classes))
+    classes = (ClassEntry("cat"),)
+    model = small.segmenter()
+    rows = model.encode_texts(model.texts(classes))
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     mean = units.mean(0)
 
-    ours = segmenter().text_bank(classes, rows).vectors[0]
+    ours = model.text_bank(classes, rows).vectors[0]
 
     np.testing.assert_allclose(ours, mean / np.linalg.norm(mean), atol=1e-6)
     with pytest.raises(ShapeError, match="expected text rows"):
-        segmenter().text_bank(classes, rows[1:])
+        model.text_bank(classes, rows[1:])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from safetensors.torch import save_file
 
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import export
 from lexiseg_model.methods.s_seg.backbone import Pyramid
@@ -127,19 +126,15 @@ def test_weights_of_another_model_or_backbone_are_refused_by_the_name_of_their_f
         read_trained(tmp_path / "gone.pth")
 
 
-def compare(segmenter: Exportable, folder: Path) -> None:
-    """A graph of (64, 64) with its network."""
+@pytest.mark.slow
+def test_a_graph_gives_masks_queries_and_vectors_as_the_network_does(tmp_path: Path) -> None:
+    segmenter = small_segmenter()
     tiles = noise(2, (64, 64))
     expected = segmenter.encode_tiles(tiles)
 
-    manifest = export(segmenter, folder)
-    segmenter.use_image_runner(OnnxRunner(folder, manifest, "float32", torch.device("cpu")))
+    manifest = export(segmenter, tmp_path / "onnx")
+    segmenter.use_image_runner(OnnxRunner(tmp_path / "onnx", manifest, "float32", torch.device("cpu")))
 
     assert [graph.size for graph in manifest.graphs] == [(64, 64)]
     for ours, theirs in zip(segmenter.encode_tiles(tiles), expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
-
-
-@pytest.mark.slow
-def test_a_graph_gives_masks_queries_and_vectors_as_the_network_does(tmp_path: Path) -> None:
-    compare(small_segmenter(), tmp_path / "onnx")

@@ -116,7 +116,7 @@ def test_words_of_other_languages_and_nonsense_are_unfamiliar(tiny: TinySegmente
     assert len(missed) <= 3, missed  # three of the Spanish ones resemble names of animals
 
 
-@pytest.mark.parametrize("name", ["cityscapes", "coco-panoptic", "coco-stuff", "ade20k", "ade847", "lvis", "pc459"])
+@pytest.mark.parametrize("name", ["cityscapes", "coco-stuff", "ade847", "lvis", "pc459"])
 def test_english_class_names_are_rarely_taken_for_foreign(tiny: TinySegmenter, name: str) -> None:
     listed = json.loads((BUILT_IN / f"{name}.json").read_text())["classes"]
     some = listed[:: 1 + len(listed) // 200]  # each word is judged alone; thousands of them take the text tower seconds
