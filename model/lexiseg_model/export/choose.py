@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export import onnx_runtime, openvino_runtime
+from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.exportable import Exportable, TorchPass, require_compiler
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers, read
 from lexiseg_model.export.runner import Engine, OnnxRunner, PartSession
@@ -52,7 +52,7 @@ def use_runtime(
         return
     engine = ENGINES.get(runtime, "ONNX Runtime")
     if engine == "OpenVINO":
-        openvino_runtime.require()  # before an export is written
+        onnx_runtime.require_openvino()  # before an export is written
     if engine == "TensorRT":
         onnx_runtime.tensorrt(execution.device, exact=execution.precision == "exact")
     model = _exportable(segmenter)

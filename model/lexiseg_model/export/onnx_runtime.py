@@ -1,22 +1,28 @@
-"""Import ONNX Runtime, check its installation, and choose threads and execution providers."""
+"""Import ONNX Runtime, check its installation, and choose threads and execution providers; OpenVINO behind the
+same interface."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.manifest import default_cache_dir
+from lexiseg_model.export.manifest import Bucket, default_cache_dir
 from lexiseg_model.resources.device import cores
 
 Provider = tuple[str, dict[str, Any]]
 TENSORRT = "TensorrtExecutionProvider"
+TELEMETRY = "openvino_telemetry"
 
 
 def installed() -> dict[str, str]:
@@ -129,3 +135,45 @@ def tensorrt(device: torch.device, *, exact: bool) -> Provider:
             "trt_timing_cache_path": folder,
         },
     )
+
+
+def require_openvino() -> ModuleType:
+    """Import `openvino` without its telemetry."""
+    # `import openvino` sends an event to Google Analytics, unless this module cannot be imported.
+    sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]
+    try:
+        return import_module("openvino")
+    except ImportError:
+        raise ExportError("runtime openvino needs OpenVINO, which is not installed: `pip install openvino`") from None
+
+
+class OpenVinoSession:
+    """The graph of an image pass, compiled for one tile at a time. Thread-safe."""
+
+    def __init__(self, graph: bytes, size: Bucket | None, threads: int) -> None:
+        """Compile the ONNX file `graph`, which takes tiles of one size or, if `size` is None, of any."""
+        openvino = require_openvino()
+        core = openvino.Core()
+        model = core.read_model(graph)
+        # With a batch of any size OpenVINO 2026.4 computes wrong sums in the first 8-bit convolution of `tiny`: its
+        # shape is read for the batch, which prevents a fusion.
+        model.reshape([1, 3, *(size or (-1, -1))])
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # other processes use the cores, too
+            "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 where the processor has it
+        }
+        self._compiled = core.compile_model(model, "CPU", options)
+
+    def get_providers(self) -> list[str]:
+        return ["OpenVINO"]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name=output.any_name) for output in self._compiled.outputs]
+
+    def run(self, names: Sequence[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs of these names; None: all of the graph, in order."""
+        request = self._compiled.create_infer_request()  # a request serves one thread
+        results = request.infer(dict(inputs))
+        return [np.asarray(results[name]) for name in names or self._compiled.outputs]

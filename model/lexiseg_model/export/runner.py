@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export import onnx_runtime, openvino_runtime
+from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.manifest import Bucket, Graph, Manifest, Numbers, verified
 
 TILES = "tiles"  # the one input of every graph of an image pass
@@ -94,7 +94,7 @@ def _open_image_pass(
         if device.type != "cpu":
             raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
         try:
-            return openvino_runtime.Session(verified(folder, graph), graph.size, threads)
+            return onnx_runtime.OpenVinoSession(verified(folder, graph), graph.size, threads)
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error
     if device.type == "cuda":

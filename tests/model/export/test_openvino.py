@@ -68,7 +68,7 @@ def test_a_file_that_is_no_graph_is_refused(small_export: Path) -> None:
 def test_it_reports_to_nobody(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    script = "import sys; from lexiseg_model.export.openvino_runtime import require; require(); "
+    script = "import sys; from lexiseg_model.export.onnx_runtime import require_openvino; require_openvino(); "
     script += "print(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
 
     command, environment = [sys.executable, "-c", script], {**os.environ, "HOME": str(home)}
