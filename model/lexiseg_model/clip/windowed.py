@@ -54,7 +54,11 @@ def plan_windows(
         ShapeError: rgb is not a non-empty uint8 [H, W, 3].
     """
     size = picture_size(rgb)
-    canvas = _canvas(size, limits, options.max_side, 1 if precision == "exact" else limits.multiple)
+    multiple = 1 if precision == "exact" else limits.multiple
+    most = limits.long_side if options.max_side is None else options.max_side // multiple * multiple
+    factor = min(min(limits.long_side, most) / max(size), limits.short_side / min(size))
+    height, width = (max(multiple, int(side * factor / multiple + 0.5) * multiple) for side in size)
+    canvas = height, width
     # Bilinear without smoothing, also when the image shrinks: what the weights were measured with.
     resized = rgb if canvas == size else cv2.resize(rgb, canvas[::-1], interpolation=cv2.INTER_LINEAR)
     pixels = np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
@@ -136,13 +140,6 @@ def as_kept(features: TileFeatures, precision: Precision) -> TileFeatures:
     """Copies of features, in the number type that is cached."""
     dtype = torch.float32 if precision == "exact" else torch.float16
     return tuple(part.to(dtype, copy=True) for part in features)
-
-
-def _canvas(size: tuple[int, int], limits: InputSize, max_side: int | None, multiple: int) -> tuple[int, int]:
-    longest = limits.long_side if max_side is None else min(limits.long_side, max_side // multiple * multiple)
-    factor = min(longest / max(size), limits.short_side / min(size))
-    height, width = (max(multiple, int(side * factor / multiple + 0.5) * multiple) for side in size)
-    return height, width
 
 
 def _coarser(layout: Layout, side: int) -> Layout:

@@ -108,11 +108,6 @@ class TiffPage:
         """Whether samples are of more than 8 bits, signed or floating point."""
         return self.bits > 8 or self.sample_format != UNSIGNED
 
-    @property
-    def is_raw(self) -> bool:
-        """Whether it is what a sensor has measured."""
-        return self.photometric in (FILTER_ARRAY, LINEAR_RAW) or DNG_VERSION in self.tags
-
     @cached_property
     def is_extra(self) -> bool:
         """Whether it is an overview, a thumbnail or a mask of another page."""
@@ -212,7 +207,8 @@ def picture_page(content: bytes) -> TiffPage:
     whole = [page for page in pages if not page.is_extra]
     picture = whole[0] if whole else max(pages, key=lambda page: page.pixels)
     beneath = list(pages_beneath(content, pages))
-    if content.startswith(CR2, 8) or any(page.is_raw for page in (*pages, *beneath)):
+    is_raw = [page.photometric in (FILTER_ARRAY, LINEAR_RAW) or DNG_VERSION in page.tags for page in (*pages, *beneath)]
+    if content.startswith(CR2, 8) or any(is_raw):
         raise UnsupportedPictureError(CAMERA_RAW)
     if len(whole) > 1:
         raise UnsupportedPictureError("a many-page TIFF came; send one still picture")

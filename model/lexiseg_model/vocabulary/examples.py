@@ -96,14 +96,10 @@ def apart_from(words: Tensor, examples: dict[int, ExampleVectors]) -> NDArray[np
     """Which background words [W, D] score below SAME_MEANING of each class's own score on its examples: [W] bool."""
     apart = np.ones(len(words), bool)
     for example in examples.values():
-        apart &= ~covered_by(words.to(example.means), example.vectors, example.means).cpu().numpy()
+        own_score = (example.vectors @ example.means.T).amax(0)  # [V, D] x [D, M]
+        of_words = words.to(example.means) @ example.means.T
+        apart &= (of_words < SAME_MEANING * own_score).all(1).cpu().numpy()
     return apart
-
-
-def covered_by(words: Tensor, vectors: Tensor, means: Tensor) -> Tensor:
-    """Which words [W, D] score as an example of a class with these vectors [V, D] and means [M, D] does: [W] bool."""
-    own_score = (vectors @ means.T).amax(0)  # [V, D] x [D, M]
-    return (words @ means.T >= SAME_MEANING * own_score).any(1)
 
 
 def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:

@@ -130,8 +130,9 @@ class Languages:
         for (text, code), words in meanings.items():
             if self.is_another_thing(word := self._best(text, words, rows), text):
                 also[text] = (*also.get(text, ()), (code, word))
-        for text in filter(self._is_rare, list(also)):
-            if len(classes := {word for _, word in also[text]} & self._listed_names) == 1:
+        for text in list(also):
+            is_rare = not self._in(self._common, text) and not (self._in(self._english, text) and glosses_of(text))
+            if is_rare and len(classes := {word for _, word in also[text]} & self._listed_names) == 1:
                 (english[text],) = classes
                 del also[text]
         return Reading({text: word for text, word in english.items() if word != text.lower()}, also)
@@ -153,10 +154,6 @@ class Languages:
         meanings = {*glosses_of(word)}
         is_another_noun = bool(meanings) and meanings.isdisjoint(glosses_of(text))
         return word != text.lower() and (word in self._listed_names or is_another_noun)
-
-    def _is_rare(self, text: str) -> bool:
-        """Whether an English text is neither common nor in the list of words and visible."""
-        return not self._in(self._common, text) and not (self._in(self._english, text) and glosses_of(text))
 
     @staticmethod
     def _in(words: frozenset[str], text: str) -> bool:

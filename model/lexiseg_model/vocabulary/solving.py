@@ -8,7 +8,7 @@ solved from all sums but its fold's. Lessons in which a class was not looked for
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -367,7 +367,10 @@ def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
     """Directions [3 + folds, K, F] of each part of a head."""
     n_parts, k = cells.n_lessons.shape
     directions = np.zeros((n_parts, k, cells.features.shape[1]), np.float32)
-    for same, rows in _reviewed_together(cells):
+    looked_for, has_pictures = ~np.isnan(cells.text), cells.n_lessons[0] > 0
+    for pattern in np.unique(looked_for[:, has_pictures], axis=1).T:  # classes looked for in the same pictures
+        same = np.flatnonzero((looked_for == pattern[:, None]).all(0) & has_pictures)
+        rows = np.flatnonzero(pattern & (cells.labels >= 0))
         targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float32)
         targets[:, :-1] -= cells.factors[same] / SCALE * np.clip(cells.text[np.ix_(rows, same)], -MAX_TEXT, MAX_TEXT)
         shares, labels, features = cells.shares[rows].astype(np.float64), cells.labels[rows], cells.features[rows]
@@ -388,14 +391,6 @@ def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
                 nobody[-1] = 0.5  # a class wins where it is more probable than not
             directions[index, same] = SCALE * (solution[:, :-1] - nobody[:, None]).T
     return directions
-
-
-def _reviewed_together(cells: Cells) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Classes [C] that were looked for in the same pictures, and the labelled cells [n] of these."""
-    looked_for, has_pictures = ~np.isnan(cells.text), cells.n_lessons[0] > 0
-    for pattern in np.unique(looked_for[:, has_pictures], axis=1).T:
-        same = np.flatnonzero((looked_for == pattern[:, None]).all(0) & has_pictures)
-        yield same, np.flatnonzero(pattern & (cells.labels >= 0))
 
 
 def _ridge(matrix: Numbers, products: Numbers, strength: float) -> Numbers:

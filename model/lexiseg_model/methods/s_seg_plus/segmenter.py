@@ -105,17 +105,12 @@ class SSegPlusSegmenter(WithTexts, TorchPass):
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         """Classes that the student was not trained on."""
-        strange = [
-            index
-            for index, entry in enumerate(classes)
-            if not any(_known_as(text) in self._index for text in entry.texts)
-        ]
-        return [Unfamiliar(index, self._nearest(classes[index].name), 0.0, 1.0) for index in strange]
-
-    def _nearest(self, name: str) -> str:
-        """The trained class of the most similar spelling."""
-        [close] = difflib.get_close_matches(_known_as(name), self._index, 1, 0.0)
-        return self.settings.classes[self._index[close]]
+        strange = []
+        for index, entry in enumerate(classes):
+            if not any(_known_as(text) in self._index for text in entry.texts):
+                [close] = difflib.get_close_matches(_known_as(entry.name), self._index, 1, 0.0)
+                strange.append(Unfamiliar(index, self.settings.classes[self._index[close]], 0.0, 1.0))
+        return strange
 
 
 def _known_as(text: str) -> str:

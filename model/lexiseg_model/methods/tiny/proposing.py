@@ -123,7 +123,8 @@ class Picture:
         """Collect the masks of points in windows, and of the whole image if the best is truncated and largely new."""
         answers = self._in_windows(points)
         waiting, remaining = self._truncated(answers), np.ones(len(points), bool)
-        while waiting := [each for each in waiting if self._uncovered_share(each[1]) >= NEW]:
+        uncovered = self.search.uncovered
+        while waiting := [each for each in waiting if not each[1].any() or uncovered[each[1]].mean() >= NEW]:
             again = [index for index, _ in waiting[: self.affordable(self.cells, AGAIN)]]
             if not again:
                 break
@@ -178,10 +179,6 @@ class Picture:
         points = order[selected[order]]
         at_points = answers.logits[points[:, None], rank[points, None], *self._pixels]
         return list(zip(points.tolist(), at_points > 0, strict=True))
-
-    def _uncovered_share(self, covered: NDArray[np.bool_]) -> float:
-        """The share of a mask's grid points that no kept mask covers; 1 for a mask without grid points."""
-        return float(self.search.uncovered[covered].mean()) if covered.any() else 1.0
 
     def best(self) -> PromptMasks:
         """Collected masks after non-maximum suppression, best first: logits [N, h, w] and quality [N]."""

@@ -138,16 +138,12 @@ def check(folder: Path) -> None:
     for name, expected in SHA256.items():
         path = folder / name
         try:
-            digest = _digest(path, *_identity(path))
+            status = path.stat()
+            digest = _digest(path, status.st_ino, status.st_mtime_ns, status.st_size)
         except OSError as error:
             raise WeightsError(f"{path} of the text tower cannot be read ({error.strerror})") from None
         if digest != expected:
             raise WeightsError(f"{path} of the text tower has sha256 {digest} instead of {expected}")
-
-
-def _identity(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @lru_cache(8)
