@@ -130,6 +130,7 @@ def test_the_larger_mask_lies_on_top(seed: int) -> None:
 def test_models_that_propose_masks_give_regions(small_model: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corrclip, "QUALITY", -100)  # random weights are sure of nothing
     monkeypatch.setattr(corrclip, "STABILITY", 0)
+    monkeypatch.setattr(corrclip, "POINTS", 2)
 
     labels = region_map(small_model.segmenter("exact"), pixels(0, 48, 80))
 

@@ -59,7 +59,7 @@ def striped(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64
 def test_a_head_in_detail_finds_lines_that_are_thinner_than_a_cell(
     tiny: TinySegmenter, photographs: Photographs
 ) -> None:
-    *reviewed, (rgb, labels) = map(striped, photographs.values())
+    *reviewed, (rgb, labels) = map(striped, list(photographs.values())[-4:])
     lessons = [lesson_of(tiny, *each, FINE) for each in reviewed]
 
     def iou(head: Head) -> float:
