@@ -4,7 +4,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 import httpx
@@ -19,6 +19,7 @@ from lexiseg_client import (
     NoSuchHost,
     ProxyFailed,
     Retry,
+    Unreachable,
     UntrustedCertificate,
     WrongScheme,
 )
@@ -42,6 +43,11 @@ def dead() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening
         yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def check_fails_at_once(url: str, kind: type[Unreachable], said: str, **arguments: Any) -> None:
+    with Client(url, timeout=LONG, **arguments) as client, pytest.raises(kind, match=said):
+        client.models()
 
 
 class Secure(NamedTuple):
@@ -82,12 +88,8 @@ def test_a_certificate_of_another_name_is_named_too(secure: Secure) -> None:
     context = ssl.create_default_context()
     secure.authority.configure_trust(context)
     url = secure.https.replace("127.0.0.1", "localhost")
-    with (
-        httpx.Client(verify=context) as http,
-        Client(url, http=http, timeout=LONG) as client,
-        pytest.raises(UntrustedCertificate, match="localhost"),
-    ):
-        client.models()
+    with httpx.Client(verify=context) as http:
+        check_fails_at_once(url, UntrustedCertificate, "localhost", http=http)
 
 
 async def test_the_awaited_client_names_them_too(secure: Secure, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,17 +109,12 @@ def test_a_proxy_of_the_environment_that_is_away_is_named_at_once(
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, f"http://{dead}")
 
-    with Client(url, timeout=LONG) as client, pytest.raises(ProxyFailed, match=f"proxy.*{dead}|{dead}.*refused"):
-        client.models()
+    check_fails_at_once(url, ProxyFailed, f"proxy.*{dead}|{dead}.*refused")
 
 
 def test_a_proxy_of_the_caller_that_is_away_is_named_at_once(dead: str) -> None:
-    with (
-        httpx.Client(proxy=f"http://{dead}") as http,
-        Client("http://lexiseg.example", http=http, timeout=LONG) as client,
-        pytest.raises(ProxyFailed, match=dead),
-    ):
-        client.models()
+    with httpx.Client(proxy=f"http://{dead}") as http:
+        check_fails_at_once("http://lexiseg.example", ProxyFailed, dead, http=http)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -130,18 +127,13 @@ def test_a_proxy_that_refuses_is_named_at_once(scheme: str, monkeypatch: pytest.
 
     with serving(Refusing) as proxy:
         monkeypatch.setenv(f"{scheme}_proxy", proxy)
-        place = proxy.removeprefix("http://")
-        with (
-            Client(f"{scheme}://lexiseg.example", timeout=LONG) as client,
-            pytest.raises(ProxyFailed, match=f"the proxy {place} on the way to .* refuses .407 Proxy Authentication"),
-        ):
-            client.models()
+        said = f"the proxy {proxy.removeprefix('http://')} on the way to .* refuses .407 Proxy Authentication"
+        check_fails_at_once(f"{scheme}://lexiseg.example", ProxyFailed, said)
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_server_that_is_away_is_no_proxy(dead: str, scheme: str) -> None:
-    with Client(f"{scheme}://{dead}", retry=Retry(most=0)) as client, pytest.raises(NoServer, match="no server"):
-        client.models()
+    check_fails_at_once(f"{scheme}://{dead}", NoServer, "no server", retry=Retry(most=0))
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "grpc"])
@@ -152,11 +144,7 @@ def test_a_host_that_nobody_has_is_named_at_once(scheme: str) -> None:
         if error.errno != socket.EAI_NONAME:
             pytest.skip(f"no resolver that knows which names there are: {error}")
 
-    with (
-        Client(f"{scheme}://lexiseg.invalid:8000", timeout=LONG) as client,
-        pytest.raises(NoSuchHost, match=r"no server answers at .*lexiseg\.invalid"),
-    ):
-        client.models()
+    check_fails_at_once(f"{scheme}://lexiseg.invalid:8000", NoSuchHost, r"no server answers at .*lexiseg\.invalid")
 
 
 class Ports(NamedTuple):
@@ -184,8 +172,7 @@ def test_an_address_of_another_protocol_is_named_at_once(scheme: str, actual: st
     place = getattr(ports, actual)
     expected = f"http://{place}" if actual == "http" else f"{place} for gRPC"
 
-    with Client(f"{scheme}://{place}", timeout=LONG) as client, pytest.raises(WrongScheme, match=expected):
-        client.models()
+    check_fails_at_once(f"{scheme}://{place}", WrongScheme, expected)
 
 
 async def test_a_closed_client_says_so() -> None:

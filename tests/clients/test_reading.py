@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lexiseg_client
-from lexiseg_client import NoMasks, Point, Prompt, Segmentation, UnreadableAnswer, errors
+from lexiseg_client import NoMasks, Point, Prompt, Segment, Segmentation, UnreadableAnswer, errors
 from lexiseg_client.question import Options
 from lexiseg_client.rest import model_of, read
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
 from lexiseg_client.vocabularies import vocabulary_of
-from lexiseg_labels import answers, segmentation, segments
+from lexiseg_labels import answers
 from lexiseg_labels.masks import png
 from lexiseg_model import types
 from lexiseg_service.gateway.rest.openapi import SEGMENT
@@ -111,61 +111,40 @@ def test_an_answer_comes_back_from_its_json(document: dict[str, Any]) -> None:
     assert again.request_id == document["id"]
 
 
-def fields_of(message: Any) -> set[str]:
-    return set(message.DESCRIPTOR.fields_by_name)
+def fields_of(kind: Any) -> set[str]:
+    """Names of the fields of a message or a dataclass."""
+    if dataclasses.is_dataclass(kind):
+        return {field.name for field in dataclasses.fields(kind)}
+    return set(kind.DESCRIPTOR.fields_by_name)
+
+
+ANSWER, CONFIG, ONE = fields_of(pb.SegmentResponse), fields_of(pb.StreamConfig), fields_of(pb.Segment)
+ENCODED = {"map_file", "confidence_png", "image"}  # of the client's answer in place of files in base64
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (Options.__annotations__.keys() | {"classes"}, schemas.Question.model_fields),
-        (StreamOptions.__annotations__.keys() | {"classes"}, fields_of(pb.StreamConfig)),
-        (fields_of(pb.StreamConfig) | {"image", "prompts"}, fields_of(pb.SegmentRequest) | fields_of(pb.StreamConfig)),
-        (vars(Prompt()), schemas.PromptInput.model_fields),
-        (vars(Point(0, 0)), {field.name for field in dataclasses.fields(schemas.PointInput)}),
+        pytest.param(Options.__annotations__.keys() | {"classes"}, schemas.Question.model_fields, id="question"),
+        pytest.param(StreamOptions.__annotations__.keys() | {"classes"}, CONFIG, id="stream"),
+        pytest.param(CONFIG | {"image", "prompts"}, fields_of(pb.SegmentRequest) | CONFIG, id="frames and images"),
+        pytest.param(vars(Prompt()), schemas.PromptInput.model_fields, id="prompt"),
+        pytest.param(vars(Point(0, 0)), fields_of(schemas.PointInput), id="point"),
+        pytest.param(fields_of(schemas.SegmentAnswer), ANSWER, id="answer of REST"),
+        pytest.param(fields_of(Segmentation) - ENCODED | {"label_map", "confidence"}, ANSWER, id="answer of a client"),
+        pytest.param(fields_of(WorkerAnswer) - {"mask"} | {"id"}, ANSWER, id="answer of a worker, with its id"),
+        pytest.param(fields_of(schemas.SegmentOutput), ONE, id="segment of REST"),
+        pytest.param(fields_of(Segment) - {"shape"} | {"mask"}, ONE, id="segment of a client"),
+        pytest.param(fields_of(types.Segment) - {"rings"} | {"area", "bbox"}, ONE, id="segment of a model"),
+        *(
+            pytest.param(fields_of(kind), {*message.fields_by_name}, id=name)
+            for name, kind in answers.KINDS.items()
+            if (message := pb.SegmentResponse.DESCRIPTOR.fields_by_name[name].message_type)
+        ),
     ],
-    ids=["question", "stream", "frames and images", "prompt", "point"],
 )
-def test_every_field_can_be_asked(ours: Iterable[str], theirs: Iterable[str]) -> None:
+def test_a_question_and_an_answer_have_the_same_fields_everywhere(ours: Iterable[str], theirs: Iterable[str]) -> None:
     assert {*ours} == {*theirs}
-
-
-ANSWER_KINDS: dict[str, tuple[type[Any], dict[str, str], set[str]]] = {  # other names, and what is its own
-    "REST": (schemas.SegmentAnswer, {}, set()),
-    "client": (segmentation.Segmentation, {"map_file": "label_map", "confidence_png": "confidence"}, {"image"}),
-    "worker": (WorkerAnswer, {}, {"mask"}),
-}
-
-
-@pytest.mark.parametrize(("kind", "renamed", "own"), ANSWER_KINDS.values(), ids=ANSWER_KINDS.keys())
-def test_an_answer_has_the_fields_of_its_message_everywhere(
-    kind: type[Any], renamed: dict[str, str], own: set[str]
-) -> None:
-    names = {renamed.get(field.name, field.name) for field in dataclasses.fields(kind)} - own
-
-    assert names | {"id"} == set(pb.SegmentResponse.DESCRIPTOR.fields_by_name)  # a worker's answer has no id yet
-
-
-@pytest.mark.parametrize("name", answers.KINDS)
-def test_a_value_of_an_answer_has_the_fields_of_its_message(name: str) -> None:
-    message = pb.SegmentResponse.DESCRIPTOR.fields_by_name[name].message_type
-
-    assert message is not None
-    assert {field.name for field in dataclasses.fields(answers.KINDS[name])} == set(message.fields_by_name)
-
-
-@pytest.mark.parametrize(
-    ("kind", "lacks", "has"),
-    [
-        pytest.param(schemas.SegmentOutput, set(), set(), id="REST"),
-        pytest.param(segments.Segment, {"shape"}, {"mask"}, id="client"),
-        pytest.param(types.Segment, {"rings"}, {"area", "bbox"}, id="model"),
-    ],
-)
-def test_a_segment_has_the_fields_of_its_message_everywhere(kind: type[Any], lacks: set[str], has: set[str]) -> None:
-    names = {field.name for field in dataclasses.fields(kind)}
-
-    assert names - lacks | has == set(pb.Segment.DESCRIPTOR.fields_by_name)
 
 
 def test_every_error_is_public() -> None:

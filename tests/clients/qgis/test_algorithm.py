@@ -145,10 +145,11 @@ def layer(has_crs: bool = True) -> Any:
     return SimpleNamespace(source=lambda: "scene.tif", name=lambda: "scene", crs=lambda: crs)
 
 
-def ask(segment: ModuleType, url: str, **values: Any) -> tuple[Sink, Feedback]:
+def ask(dataset: Any, url: str, **values: Any) -> tuple[Sink, Feedback]:
     sink, feedback = Sink(), Feedback()
     given = {"INPUT": layer(), "WORDS": "sky, building", "SERVER": url, "WINDOW": 128, "OUTPUT": sink}
-    assert segment.SegmentByWords().processAlgorithm({**given, **values}, None, feedback) == {"OUTPUT": "memory"}
+    with plugin(dataset) as segment:
+        assert segment.SegmentByWords().processAlgorithm({**given, **values}, None, feedback) == {"OUTPUT": "memory"}
     return sink, feedback
 
 
@@ -156,8 +157,7 @@ PIXELS = np.asarray(pictures.small("china", 200))
 
 
 def test_each_window_gives_polygons_with_attributes_in_the_layers_coordinates(server: Server) -> None:
-    with plugin(raster(PIXELS)) as segment:
-        sink, feedback = ask(segment, server.url)
+    sink, feedback = ask(raster(PIXELS), server.url)
 
     height, width = PIXELS.shape[:2]
     assert {feature.attributes[0] for feature in sink.features} <= {"sky", "building"}
@@ -178,8 +178,7 @@ def test_pixels_that_are_not_there_change_no_others(server: Server, kind: type, 
     scene: np.ndarray[Any, Any] = PIXELS.astype(kind) * 10
     scene[:, width:] = nodata
 
-    with plugin(raster(scene, nodata)) as segment:
-        sink, _ = ask(segment, server.url, WINDOW=256)
+    sink, _ = ask(raster(scene, nodata), server.url, WINDOW=256)
 
     places = {label: shapely.union_all(outlines) for label, outlines in by_label(sink).items()}
     assert places.keys() == {"sky", "building"}
@@ -192,8 +191,7 @@ def by_label(sink: Sink) -> dict[str, list[Any]]:
 
 
 def test_a_window_without_a_pixel_is_not_asked_about() -> None:
-    with plugin(raster(PIXELS * 0, 0)) as segment:
-        sink, feedback = ask(segment, "http://localhost:9")
+    sink, feedback = ask(raster(PIXELS * 0, 0), "http://localhost:9")
 
     assert not sink.features
     assert feedback.progress[-1] == 100
@@ -204,9 +202,10 @@ def test_a_palette_is_read_as_its_colours(server: Server) -> None:
     colours = np.asarray(paletted.getpalette()).reshape(-1, 3)
     table = SimpleNamespace(GetCount=lambda: len(colours), GetColorEntry=lambda value: (*colours[value], 255))
 
-    with plugin(raster(np.asarray(paletted)[..., None], palette=table)) as segment:
-        pixels, valid = segment.Raster(raster(np.asarray(paletted)[..., None], palette=table)).read((0, 0, 200, 100))
-        sink, _ = ask(segment, server.url, WINDOW=256)
+    dataset = raster(np.asarray(paletted)[..., None], palette=table)
+    with plugin(dataset) as segment:
+        pixels, valid = segment.Raster(dataset).read((0, 0, 200, 100))
+    sink, _ = ask(dataset, server.url, WINDOW=256)
 
     assert np.array_equal(pixels, np.asarray(paletted.convert("RGB"))[:100])
     assert valid.all()
@@ -221,25 +220,23 @@ def test_the_key_is_the_password_of_a_login_that_qgis_keeps() -> None:
             keys.append(self.headers["Authorization"])
             self.send_error(401)
 
-    with serving(Handler) as url, plugin(raster(PIXELS)) as segment:
+    with serving(Handler) as url:
         with pytest.raises(ProcessingError):
-            ask(segment, url, LOGIN="abc1234")
+            ask(raster(PIXELS), url, LOGIN="abc1234")
         with pytest.raises(ProcessingError, match="does not give the login 'other'"):
-            ask(segment, url, LOGIN="other")
+            ask(raster(PIXELS), url, LOGIN="other")
 
     assert keys == ["Bearer secret-key"]
 
 
 def test_a_raster_without_a_crs_is_warned_about(server: Server) -> None:
-    with plugin(raster(PIXELS)) as segment:
-        _, feedback = ask(segment, server.url, INPUT=layer(has_crs=False))
+    _, feedback = ask(raster(PIXELS), server.url, INPUT=layer(has_crs=False))
 
     assert feedback.warnings == ["scene has no coordinate reference system: neither have the segments"]
 
 
 def test_a_word_that_the_model_does_not_know_is_warned_about_once(server: Server) -> None:
-    with plugin(raster(PIXELS)) as segment:
-        _, feedback = ask(segment, server.url, WORDS="sky, Zwölfkampf")
+    _, feedback = ask(raster(PIXELS), server.url, WORDS="sky, Zwölfkampf")
 
     (warning,) = feedback.warnings
     assert warning.startswith("'Zwölfkampf' does not look like an English word")
@@ -259,5 +256,5 @@ def test_a_word_that_the_model_does_not_know_is_warned_about_once(server: Server
 def test_what_cannot_be_asked_is_said_in_one_sentence(
     server: Server, values: dict[str, Any], dataset: Any, said: str
 ) -> None:
-    with plugin(dataset) as segment, pytest.raises(ProcessingError, match=said):
-        ask(segment, server.url, **values)
+    with pytest.raises(ProcessingError, match=said):
+        ask(dataset, server.url, **values)

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -24,9 +25,15 @@ SIZE = pb.Size(height=4, width=4)
 AWAY = aborts(grpc.StatusCode.UNAVAILABLE)
 
 
+@contextmanager
+def asking(servicer: Servicer, **arguments: Any) -> Iterator[Client]:
+    with scripted(servicer) as target, Client(f"grpc://{target}", **arguments) as client:
+        yield client
+
+
 def test_a_server_that_is_away_for_a_moment_or_leaves_is_asked_again() -> None:
     servicer = Servicer(AWAY, aborts(grpc.StatusCode.CANCELLED, "CANCELLED"), well)
-    with scripted(servicer) as target, Client(f"grpc://{target}", retry=QUICK) as client:
+    with asking(servicer, retry=QUICK) as client:
         assert client.segment(IMAGE, ["sky"]).image_id == "abc"
 
     assert len(servicer.asked) == 3
@@ -34,11 +41,7 @@ def test_a_server_that_is_away_for_a_moment_or_leaves_is_asked_again() -> None:
 
 def test_a_server_that_stays_away_is_unreachable() -> None:
     servicer = Servicer(AWAY)
-    with (
-        scripted(servicer) as target,
-        Client(f"grpc://{target}", retry=Retry(most=2, first_wait=0.01)) as client,
-        pytest.raises(errors.Unreachable),
-    ):
+    with asking(servicer, retry=Retry(most=2, first_wait=0.01)) as client, pytest.raises(errors.Unreachable):
         client.segment(IMAGE, ["sky"])
 
     assert len(servicer.asked) == 3
@@ -66,7 +69,7 @@ def test_a_server_that_says_nothing_times_out() -> None:
         over.wait(30)
         return pb.SegmentResponse()
 
-    with scripted(Servicer(silent)) as target, Client(f"grpc://{target}", timeout=0.3) as client:
+    with asking(Servicer(silent), timeout=0.3) as client:
         with pytest.raises(errors.TimedOut):
             client.segment(IMAGE, ["sky"])
         over.set()
@@ -83,11 +86,7 @@ def test_a_server_that_says_nothing_times_out() -> None:
 )
 def test_a_failure_without_details_is_told_by_its_code(code: grpc.StatusCode, kind: type[errors.ProblemError]) -> None:
     servicer = Servicer(aborts(code, "said a proxy"))
-    with (
-        scripted(servicer) as target,
-        Client(f"grpc://{target}", retry=QUICK) as client,
-        pytest.raises(kind, match="said a proxy"),
-    ):
+    with asking(servicer, retry=QUICK) as client, pytest.raises(kind, match="said a proxy"):
         client.segment(IMAGE, ["sky"])
 
     assert len(servicer.asked) == 1
@@ -106,11 +105,7 @@ def test_a_failure_without_details_is_told_by_its_code(code: grpc.StatusCode, ki
     ],
 )
 def test_a_damaged_answer_is_unreadable(damaged: pb.SegmentResponse) -> None:
-    with (
-        scripted(Servicer(lambda _, __: damaged)) as target,
-        Client(f"grpc://{target}") as client,
-        pytest.raises(errors.UnreadableAnswer),
-    ):
+    with asking(Servicer(lambda _, __: damaged)) as client, pytest.raises(errors.UnreadableAnswer):
         client.segment(IMAGE, ["sky"])
 
 
@@ -133,7 +128,7 @@ def answers_then(end: Answer | None, count: int) -> Answer:
 
 
 def test_a_stream_that_breaks_says_so_after_its_answers() -> None:
-    with scripted(Servicer(video=answers_then(AWAY, 2))) as target, Client(grpc_target=target) as client:
+    with asking(Servicer(video=answers_then(AWAY, 2))) as client:
         stream = client.stream([IMAGE] * 5, ["sky"])
         seen = [next(stream).frame_id, next(stream).frame_id]
 
@@ -145,7 +140,7 @@ def test_a_stream_that_breaks_says_so_after_its_answers() -> None:
 
 def test_leaving_a_stream_tells_the_server() -> None:
     servicer = Servicer(video=answers_then(None, 0))
-    with scripted(servicer) as target, Client(grpc_target=target) as client:
+    with asking(servicer) as client:
         stream = client.stream(itertools.repeat(IMAGE), ["sky"])
         next(stream)
         stream.close()

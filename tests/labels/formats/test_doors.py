@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_client import Segment, Segmentation
+from lexiseg_client import Segmentation
 from lexiseg_client.folders import Writer
 from lexiseg_labels.exports import MEDIA_TYPES, format_of, formats
 from lexiseg_labels.folder_sets import LEDGER
-from lexiseg_labels.segments import RunLengths
-from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.batch.chunks import BulkJob
 from lexiseg_service.batch.description import task_question
@@ -48,14 +46,9 @@ def random_answer(random: np.random.Generator) -> Segmentation:
         mask = np.zeros(SIZE, bool)
         mask[top : top + random.integers(5, 15), left : left + random.integers(5, 30)] = True
         mask[top + 2 : top + 4, left + 2 : left + 4] = False
-        rle, index = encode_mask(mask), int(random.integers(0, 3))
-        is_named = number < 4
-        segments.append(
-            Segment(
-                number, CLASSES[index] if is_named else None, index if is_named else None,
-                float(random.integers(0, 65)) / 64, rle.area, rle.bbox, RunLengths(rle.size, rle.counts),
-            )
-        )  # fmt: skip
+        index, score = int(random.integers(0, 3)), float(random.integers(0, 65)) / 64
+        label, place = (CLASSES[index], index) if number < 4 else (None, None)
+        segments.append(replace(made.segment(number - 1, label, mask), class_index=place, score=score))
     return made.answer(size=SIZE, segments=tuple(segments))
 
 

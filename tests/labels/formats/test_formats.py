@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import sys
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -48,16 +49,6 @@ def test_labelme_gets_polygons_and_masks_where_there_are_holes() -> None:
     assert np.array_equal(filled(pieces[0]["points"]) | filled(pieces[1]["points"]), MASKS["pieces"])
 
 
-def test_yolo_gets_one_line_for_a_segment_with_holes_and_parts() -> None:
-    lines = answer().to_yolo().splitlines()
-
-    assert [line.split()[0] for line in lines] == ["0", "1"]
-    for line, mask in zip(lines, MASKS.values(), strict=True):
-        shares = np.array(line.split()[1:], float).reshape(-1, 2)
-        assert ((shares >= 0) & (shares <= 1)).all()
-        assert np.array_equal(filled(np.rint(shares * SIZE[::-1])), mask)
-
-
 def test_label_studio_gets_brushes() -> None:
     task = json.loads(json.dumps(answer().to_label_studio("/data/photo.jpg")))
 
@@ -100,15 +91,6 @@ def test_a_brush_that_is_cut_off_or_of_another_size_is_refused(content: bytes) -
         brush_mask(content, SIZE)
 
 
-def test_label_studio_gets_polygons_in_percent() -> None:
-    task = answer().to_label_studio("x", shape="polygon", from_name="tag")
-
-    for result, mask in zip(task["predictions"][0]["result"], MASKS.values(), strict=True):
-        assert (result["type"], result["from_name"]) == ("polygonlabels", "tag")
-        points = np.array(result["value"]["points"]) * SIZE[::-1] / 100
-        assert np.array_equal(filled(points.round(6)), mask)
-
-
 def test_cvat_gets_masks_in_their_boxes() -> None:
     image = ElementTree.fromstring(answer().to_cvat("a & b.jpg", image_id=7)).find("image")
 
@@ -122,13 +104,29 @@ def test_cvat_gets_masks_in_their_boxes() -> None:
         assert np.array_equal(pixels, mask[top : top + height, left : left + width])
 
 
-def test_cvat_gets_polygons() -> None:
-    image = ElementTree.fromstring(answer().to_cvat("a.jpg", shape="polygon")).find("image")
+def yolos() -> Iterator[NDArray[np.float64]]:
+    for line in answer().to_yolo().splitlines():
+        shares = np.array(line.split()[1:], float).reshape(-1, 2)
+        assert ((shares >= 0) & (shares <= 1)).all()
+        yield shares * SIZE[::-1]
 
-    assert image is not None
-    for entry, mask in zip(image, MASKS.values(), strict=True):
-        points = [pair.split(",") for pair in entry.attrib["points"].split(";")]
-        assert np.array_equal(filled(np.array(points, float)), mask)
+
+def label_studios() -> Iterator[NDArray[np.float64]]:
+    task = answer().to_label_studio("x", shape="polygon", from_name="tag")
+    for result in task["predictions"][0]["result"]:
+        assert (result["type"], result["from_name"]) == ("polygonlabels", "tag")
+        yield np.array(result["value"]["points"]) * SIZE[::-1] / 100
+
+
+def cvats() -> Iterator[NDArray[np.float64]]:
+    for entry in ElementTree.fromstring(answer().to_cvat("a.jpg", shape="polygon")).iter("polygon"):
+        yield np.array([pair.split(",") for pair in entry.attrib["points"].split(";")], float)
+
+
+@pytest.mark.parametrize("polygons", [yolos, label_studios, cvats])
+def test_holes_and_parts_are_in_one_polygon(polygons: Callable[[], Iterator[NDArray[np.float64]]]) -> None:
+    for corners, mask in zip(polygons(), MASKS.values(), strict=True):
+        assert np.array_equal(filled(corners.round(4)), mask)
 
 
 def test_geojson_keeps_holes_and_parts() -> None:

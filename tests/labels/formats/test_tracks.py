@@ -2,18 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_client import Segment
 from lexiseg_labels.formats import cvat, label_studio
 from lexiseg_labels.formats.marks import Listed
-from lexiseg_labels.segments import RunLengths
 from lexiseg_labels.tracks import Clip
-from lexiseg_model.masks.rle import encode_mask
 from lexiseg_train.data.annotations import drawing
 from tests.integration.adapters.tools import ask_with
 from tests.labels.formats import made
@@ -30,17 +28,15 @@ def region(left: int) -> NDArray[np.bool_]:
     return mask
 
 
-def segment(track: int, label: str, left: int) -> Segment:
-    rle = encode_mask(region(left))
-    shape = RunLengths(rle.size, rle.counts)
-    return Segment(track, label, track - 1, 0.75, rle.area, rle.bbox, shape, track_id=track)
-
-
 @pytest.fixture
 def clip() -> Clip:
     clip = Clip("a clip.mp4", 25.0)
     for frame in range(N_FRAMES):
-        there = [segment(*key, lefts[frame]) for key, lefts in SHOWN.items() if frame in lefts]
+        there = [
+            replace(made.segment(track - 1, label, region(lefts[frame])), track_id=track)
+            for (track, label), lefts in SHOWN.items()
+            if frame in lefts
+        ]
         clip.add(frame, made.answer(segments=tuple(there), size=SIZE))
     return clip
 
