@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Count up with every change of a signature or its meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 35
+#define LEXISEG_KERNEL_VERSION 36
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -33,6 +33,17 @@ enum { OUT_OF_MEMORY = -1, STOPPED = -2 };
 enum { LANES = 8 };
 typedef float Eight __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Places __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* By one instruction, of one or two vectors. */
+#if defined(__clang__) /* has shuffles by constants alone */
+#define SHUFFLE(from, at) (from)
+#define SHUFFLE_TWO(from, next, at) (from)
+enum { SHUFFLES = 0 };
+#else
+#define SHUFFLE __builtin_shuffle
+#define SHUFFLE_TWO __builtin_shuffle
+enum { SHUFFLES = 1 };
+#endif
 
 /* Lane by lane `one` where the mask is set, else `other`. */
 #define CHOOSE(mask, one, other) (((Places)(one) & (mask)) | ((Places)(other) & ~(mask)))

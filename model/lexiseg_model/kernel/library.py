@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import StoppedError
 from lexiseg_model.types import LabelMap, Rle
 
-VERSION = 35  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 36  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
 STOPPED = -2  # of kernel.h
 CArgument = ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double
@@ -154,6 +154,13 @@ def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int
             rles.append(absent)
         start = end
     return rles
+
+
+def shrunk(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Planes [3, h, w] of an image [H, W, 3] of neither side smaller, bit for bit as OpenCV's area interpolation."""
+    planes = np.empty((3, *size), np.uint8)
+    call("resize", np.ascontiguousarray(rgb), *rgb.shape[:2], *size, 3, 3, 0, 0, 1, planes)
+    return planes
 
 
 def without_specks(

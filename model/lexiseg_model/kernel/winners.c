@@ -61,14 +61,6 @@ typedef struct {
 static inline float larger(float a, float b) { return a > b ? a : b; }
 static inline float smaller(float a, float b) { return a < b ? a : b; }
 
-#if defined(__clang__) /* has shuffles by constants alone */
-#define SHUFFLE(from, at) (from)
-enum { SHUFFLES = 0 };
-#else
-#define SHUFFLE __builtin_shuffle
-enum { SHUFFLES = 1 };
-#endif
-
 /* Gather from[at[lane]] for each lane; where `near`, by one shuffle. */
 #define PICK(picked, from, at)                                                                                         \
     do {                                                                                                               \

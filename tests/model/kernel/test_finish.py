@@ -15,6 +15,7 @@ from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import Regions, split
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import Winners, winners
+from lexiseg_model.methods.tiny.picture import resize_to
 from lexiseg_model.tasks.pixels import Pieces, outcome
 from lexiseg_model.vocabulary.scoring import without_specks
 from tests.kernel import both_ways
@@ -162,3 +163,12 @@ def test_any_scores_without_specks(values: NDArray[np.float32], rule: SpeckRule,
     compiled, plain = both_ways(lambda: without_specks(torch.from_numpy(values), n_classes, rule))
 
     assert torch.equal(compiled, plain)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (576, 768), (750, 1000), (289, 385), (288, 1500), (300, 200)])
+def test_pictures_are_resized_as_opencv_does(size: tuple[int, int]) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+
+    compiled, plain = both_ways(lambda: resize_to(rgb, (288, 384)))
+
+    assert np.array_equal(compiled, plain)

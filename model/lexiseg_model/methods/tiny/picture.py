@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.cards import InputSize
+from lexiseg_model.kernel import library
 
 KEPT = 2  # largest side of the picture kept for small objects, in sides of the input
 
@@ -24,6 +25,8 @@ def input_shape(size: tuple[int, int], limits: InputSize, max_side: int | None) 
 def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize an image uint8 [H, W, 3] to planes [3, h, w] of `size` (h, w)."""
     smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
+    if smaller and size[0] <= rgb.shape[0] and size[1] <= rgb.shape[1] and library.ready():
+        return library.shrunk(rgb, size)
     resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
 

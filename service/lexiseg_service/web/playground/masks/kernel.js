@@ -105,7 +105,7 @@ export function connected(labels, size) {
 
 /** The first `kept` of `channels` bytes of each pixel, resized as OpenCV does: by area if it becomes smaller, else linear. @param {any} Kind */
 export function resized(source, from, to, channels, kept, linear = false, Kind = Uint8ClampedArray) {
-  const sizes = integers(...from, ...to, channels, kept, linear, Kind === Float32Array);
+  const sizes = integers(...from, ...to, channels, kept, linear, Kind === Float32Array, false);
   return called("resize", source, ...sizes, [Kind, to[0] * to[1] * kept])[1];
 }
 
