@@ -5,13 +5,16 @@ import os
 import signal
 import sys
 import time
+from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command import ended, start
+from lexiseg_service import cli
+from tests.command import start
+from tests.processes import run_as_by_torchrun
 from tests.service.commands.command_line import CommandLine, Outcome
 from tests.train.commands.voc import write_photographs
 
@@ -94,20 +97,23 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
     assert values["per_class"] == once["per_class"]  # of the same images several times
 
 
+def evaluate_into(folder: Path, *words: str) -> None:
+    """One of torchrun's processes; each writes what it prints into a file of its rank."""
+    with (folder / os.environ["RANK"]).open("w") as out, redirect_stdout(out):
+        sys.argv = ["lexiseg", *words]
+        cli.main()
+
+
 @pytest.mark.slow
 def test_two_processes_count_what_one_does(evaluate: Any, root: Path, tmp_path: Path) -> None:
     alone, _ = json_and_markdown(evaluate().out)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "-m", "lexiseg_service.cli", "eval", "benchmark", "--protocol", "tcl", "--dataset", "voc21",
-        "--root", root, "--progress", tmp_path / "shared",
-    ]  # fmt: skip
+    words = ["eval", "benchmark", "--protocol", "tcl", "--dataset", "voc21", "--root", str(root)]
 
-    answer = ended([*map(str, command)], env=os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"})
+    run_as_by_torchrun(2, evaluate_into, tmp_path, *words, "--progress", str(tmp_path / "shared"))
 
-    assert answer.returncode == 0, answer.stderr
-    together, _ = json_and_markdown(answer.stdout)
+    together, _ = json_and_markdown((tmp_path / "0").read_text())
     assert together == alone
+    assert (tmp_path / "1").read_text() == ""
     assert not list((tmp_path / "shared").iterdir())
 
 

@@ -19,7 +19,7 @@ from lexiseg_train.training.recipe import LocalPhase
 from tests.train.methods.short_runs import Finished, finished, read_as
 from tests.train.methods.tiny.shapes import write_shapes
 
-STEPS = 14
+STEPS = 10
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
