@@ -66,8 +66,8 @@ def test_tcl_trains_the_authors_number_of_weights_in_each_phase() -> None:
 
     sizes = []
     for block in (False, True):
-        learned.begin(block=block)
-        sizes.append(sum(parameter.numel() for parameter in learned.trained()))
+        learned.grounder.block.requires_grad_(block)
+        sizes.append(sum(each.numel() for each in learned.parameters() if each.requires_grad))
 
     assert [round(size / 1e6, 3) for size in sizes] == [21.638, 28.726]
     assert recipe.grounder_steps == 30_000

@@ -28,11 +28,13 @@ from lexiseg_train.evaluation.resumable import Record
 from lexiseg_train.evaluation.run import ONE_VIEW, Views, evaluate
 from lexiseg_train.evaluation.scenes.figures import (
     COLUMNS,
+    TITLES,
     Figures,
     SceneReport,
     instance_figures,
     panoptic_figures,
     prompt_figures,
+    text,
 )
 from lexiseg_train.evaluation.scenes.judges import (
     InstanceJudge,
@@ -183,8 +185,8 @@ def _print(report: SceneReport) -> None:
     for row in report.class_rows():
         table.add_row(*row)
     figures = Table("figure", "")
-    for name, value in report.titled_figures():
-        figures.add_row(name, value)
+    for name, value in report.figures.whole.items():
+        figures.add_row(TITLES[name], text(value))
     console = Console(highlight=False)
     console.print(title)
     console.print(table)

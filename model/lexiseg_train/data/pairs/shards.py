@@ -168,43 +168,46 @@ class ShardPairs:
         index -= self._ends[part] - self.sizes[part]
         shard = self.shards[part]
         table = _current_index(shard, index)
-        photograph, caption, about = (table.places[index, first : first + 2].tolist() for first in (0, 2, 4))
-        name = f"{shard}/{table.names[index]}"
-        if photograph[0] == ABSENT:
+        name, places = f"{shard}/{table.names[index]}", table.places[index].reshape(3, 2)
+        if places[0, 0] == ABSENT:
             raise SampleError(name, f"has no photograph; expected one of {LISTED_SUFFIXES}")
-        words = _captions(name, _text(shard, name, about)) if about[0] != ABSENT else []
+        photograph, caption, about = _files(shard, name, places)
+        words = _captions(name, _text(name, about)) if places[2, 0] != ABSENT else []
         # Several captions of the JSON are preferred to the text, and the text to one.
-        if len(words) < 2 and caption[0] != ABSENT:
-            if (text := _text(shard, name, caption)).strip():
+        if len(words) < 2 and places[1, 0] != ABSENT:
+            if (text := _text(name, caption)).strip():
                 words = [text]
             elif clean_captions(words) and not self._json_captions:
                 raise SampleError(name, f"its {CAPTION} is empty; json_captions=true takes the caption in {ABOUT}")
         captions = clean_captions(words)
         if not captions:
             raise SampleError(name, f"has no caption; expected one in {CAPTION}, or as `caption` in {ABOUT}")
-        return StoredPair(name, _bytes(shard, name, photograph), captions)
+        return StoredPair(name, photograph, captions)
 
 
-def _text(shard: Path | Streamed, name: str, place: list[int]) -> str:
+def _text(name: str, content: bytes) -> str:
     try:
-        return _bytes(shard, name, place).decode()
+        return content.decode()
     except UnicodeDecodeError:
         raise SampleError(name, "its caption is not UTF-8") from None
 
 
-def _bytes(shard: Path | Streamed, name: str, place: list[int]) -> bytes:
-    start, length = place
+def _files(shard: Path | Streamed, name: str, places: NDArray[np.int64]) -> list[bytes]:
+    """The files of a pair by their places [3, 2]; ABSENT ones are empty."""
+    files, ranges = list[bytes](), places.clip(0).tolist()
     try:
         with _opened(shard) as content:
-            content.seek(start)
-            read = content.read(length)
+            for start, length in ranges:
+                content.seek(start)
+                files.append(content.read(length))
     except OSError as error:
         raise SampleError(name, f"cannot be read: {error.strerror}") from None
     except DatasetError as error:
         raise SampleError(name, str(error)) from None
-    if len(read) != length:
-        raise SampleError(name, f"is cut off: {len(read)} of {length} bytes")
-    return read
+    for file, (_, length) in zip(files, ranges, strict=True):
+        if len(file) != length:
+            raise SampleError(name, f"is cut off: {len(file)} of {length} bytes")
+    return files
 
 
 def _opened(shard: Path | Streamed) -> BinaryIO:

@@ -152,9 +152,6 @@ class SceneReport:
             },
         }
 
-    def titled_figures(self) -> list[tuple[str, str]]:
-        return [(TITLES[name], text(value)) for name, value in self.figures.whole.items()]
-
     def class_rows(self) -> list[tuple[str, ...]]:
         columns = COLUMNS[self.task]
         rows = zip(self.data.classes, self.figures.per_class, strict=True)

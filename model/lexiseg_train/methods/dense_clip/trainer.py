@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.cards import ModelCard
+from lexiseg_model.catalogue.weights import under
 from lexiseg_model.clip.scale import MAX_SCALE
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_clip, tokenizer
@@ -90,7 +91,7 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         return {"scale": round(self.network.clip.logit_scale.exp().item(), 2)}
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name.removeprefix("clip."): value for name, value in self.average.items()}
+        return under("clip.", self.average)
 
     def _save(self, name: str) -> None:
         super()._save(name)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.catalogue.weights import WEIGHTS
+from lexiseg_model.catalogue.weights import WEIGHTS, under
 from lexiseg_model.clip.dino import dino_from_file, dino_from_hub
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import tokenize
@@ -46,7 +46,6 @@ from lexiseg_train.training.pair_run import PairBatch, PairRun, recall
 
 COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 BATCH = 50  # held-out pairs in one pass
-NETWORK = "network."  # prefix of weight names in `SSegLosses`
 TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
 THRESHOLDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
 
@@ -201,10 +200,6 @@ class SSegLosses(nn.Module):
         self.network = network
         self.settings = settings
 
-    def forward(self, images: Tensor, tokens: Tensor, pseudo: PseudoMasks) -> Losses:
-        """Losses of one batch in every process; arguments as in `Inputs`."""
-        return self.of_rows(self.rows(Inputs(images, tokens, pseudo)))
-
     def rows(self, inputs: Inputs) -> Rows:
         """Rows of one batch, without the projectors: their norms see the whole step."""
         images, tokens, pseudo = inputs
@@ -272,7 +267,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         return {"held_out_contrast": 2 * info_nce(logits, logits.T).item()} | recall(cosines, (10,))
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name.removeprefix(NETWORK): value for name, value in self.average.items()}
+        return under("network.", self.average)
 
 
 def untrained(recipe: SSegRecipe) -> SSegNetwork:

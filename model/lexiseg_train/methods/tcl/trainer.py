@@ -7,7 +7,7 @@ the losses are computed from the rows of all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,11 +88,6 @@ class TclLosses(nn.Module):
         self.settings = settings
         self.image_contrast = Contrast()
         self.feature_contrast = Contrast()
-
-    def forward(self, network: TclNetwork, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
-        """Losses of one batch in every process; `texts` are rows [B, D] of captions, the others as in `Inputs`."""
-        [inputs] = joined([inputs_of(network, images, texts, noise)])
-        return self.of_rows(rows_of(network, inputs))
 
     def of_rows(self, rows: Rows) -> Losses:
         """Losses of all images of a step; `rows` are this process's."""
@@ -176,19 +171,6 @@ class Learned(nn.Module):
         # Not named `sim2mask.bias`: both decay in the authors' training, and names with `bias` do not decay here.
         self.mask_scale, self.mask_offset = network.sim2mask.scale, network.sim2mask.bias
         self.losses = TclLosses(settings)
-        self._over = (network,)  # a tuple, so that it does not become a submodule
-
-    def begin(self, block: bool) -> None:
-        """Set whether the copy of CLIP's last block learns; otherwise it has no gradients and no decay."""
-        self.grounder.block.requires_grad_(block)
-
-    def forward(self, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
-        """Losses of one step; arguments as in `TclLosses.forward`."""
-        losses: Losses = self.losses(self._over[0], images, texts, noise)
-        return losses
-
-    def trained(self) -> Iterator[nn.Parameter]:
-        return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
 
 def untrained(recipe: TclRecipe) -> Learned:
@@ -229,7 +211,8 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
 
     def _mode(self) -> None:
         super()._mode()
-        self.network.begin(block=self.step >= self.recipe.grounder_steps)
+        # The copy of CLIP's last block has neither gradients nor decay before.
+        self.network.grounder.block.requires_grad_(self.step >= self.recipe.grounder_steps)
 
     def _inputs(self, batch: PairBatch) -> Inputs:
         self.skips.add(batch.skipped)
@@ -263,7 +246,7 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         return {
             "mask_scale": round(self.network.mask_scale.item(), 3),
             "mask_bias": round(self.network.mask_offset.item(), 3),
-            "trained": sum(parameter.numel() for parameter in self.network.trained()),
+            "trained": sum(each.numel() for each in self.network.parameters() if each.requires_grad),
         }
 
     def _weights(self) -> dict[str, Tensor]:
@@ -295,7 +278,8 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
         images = pairs.images[few].to(trainer.device)
         noise = noise_of(0, pairs.positions[few], images)
         with trainer.autocast():
-            losses: Losses = trainer.network(images, trainer.texts(pairs.tokens[few].to(trainer.device)), noise)
+            [inputs] = joined([inputs_of(network, images, trainer.texts(pairs.tokens[few].to(trainer.device)), noise)])
+            losses = trainer.network.losses.of_rows(rows_of(network, inputs))
         parts.append((losses.total.item(), (losses.image_contrast + losses.feature_contrast).item()))
         embedding = network.grounder(*network.tokens(images)).float()
         for each in embedding:  # one by one: each has a mask for every caption

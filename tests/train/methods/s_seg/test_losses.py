@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.text import tokenize
 from lexiseg_model.errors import WeightsError
-from lexiseg_train.methods.s_seg.trainer import Losses, PseudoMasks, SSegLosses, divide, mask_maker
+from lexiseg_train.methods.s_seg.trainer import Inputs, Losses, PseudoMasks, SSegLosses, divide, mask_maker
 from lexiseg_train.methods.s_seg.trainings import LossSettings, PseudoMaskSettings
 from tests.model.methods.s_seg.small import small_network
 from tests.once import kept
@@ -38,8 +38,9 @@ def step(settings: LossSettings, rows: slice = slice(None)) -> tuple[Losses, dic
     """Losses of some of the batch and the gradients of all weights that have one; the network is in eval mode."""
     images, tokens, (masks, present) = batch()
     criterion = SSegLosses(small_network(), settings)
-    losses = criterion(images[rows], tokens[rows], PseudoMasks(masks[rows], present[rows]))
-    losses.total.backward()
+    inputs = Inputs(images[rows], tokens[rows], PseudoMasks(masks[rows], present[rows]))
+    losses = criterion.of_rows(criterion.rows(inputs))
+    losses.total.backward()  # type: ignore[no-untyped-call]
     gradients = {
         name: weight.grad
         for name, weight in criterion.network.named_parameters()
