@@ -17,6 +17,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data._utils import worker
 
 from lexiseg_model.errors import ModelError, RecipeError
 from lexiseg_train.training.recipe import Phase, is_begun
@@ -118,6 +119,7 @@ class Waiting(ToyRun):
 
 
 def wait_in_a_step(out: Path, reached: Event, sent: Event) -> None:
+    vars(worker)["MP_STATUS_CHECK_INTERVAL"] = 0.1  # seconds between looks at the parent, else five
     run = Waiting(recipe_for(out, workers=2))
     run.reached, run.sent = reached, sent
     run.train()
@@ -127,14 +129,14 @@ def test_data_workers_exit_when_their_run_is_killed(forks: ForkServerContext, tm
     reached = forks.Event()
     with running(forks, wait_in_a_step, tmp_path, reached, forks.Event()) as process:
         assert reached.wait(SECONDS)
-        workers = [os.pidfd_open(child.pid) for child in psutil.Process(process.pid).children()]
+        ends = [os.pidfd_open(child.pid) for child in psutil.Process(process.pid).children()]
 
         process.kill()
 
-        assert len(workers) == 2
-        for worker in workers:
-            ended, _, _ = select.select([worker], [], [], SECONDS)
-            os.close(worker)
+        assert len(ends) == 2
+        for end in ends:
+            ended, _, _ = select.select([end], [], [], SECONDS)
+            os.close(end)
             assert ended
 
 

@@ -48,7 +48,7 @@ def prove(
         folder = () if program.settings.models_dir is None else ("--models-dir", str(program.settings.models_dir))
         import_model(["--method", method, *files, *folder, name])
     loaded = LoadedModel(program, name)
-    rules = protocol(_protocol_of(loaded.folder.card, options.dataset))
+    rules = protocol(protocol_of(loaded.folder.card, options.dataset))
     [data] = read_sets(rules, options)
     report = evaluate(loaded, rules, data, options)
     line = _line(report)
@@ -64,7 +64,7 @@ def prove(
     return 0
 
 
-def _protocol_of(card: ModelCard, dataset: str) -> str:
+def protocol_of(card: ModelCard, dataset: str) -> str:
     """Protocol of the figures of a method's authors, whatever the backbone; else TCL's, the same for every method."""
     own = {"method": card.method, "policy": card.settings.get("policy")}
     for row in published():

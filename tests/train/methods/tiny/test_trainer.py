@@ -1,5 +1,6 @@
 """Training of `tiny` on a few drawn images: learning, publishing, resuming."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_train.methods.tiny import pretrained
 from lexiseg_train.methods.tiny.publish import publish
 from lexiseg_train.methods.tiny.trainer import TinyTrainer
 from lexiseg_train.methods.tiny.trainings import TRAININGS, TinyRecipe
@@ -27,6 +29,18 @@ def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
     values = [*folder, f"out={out}", f"packs={data}/packs", "sets={shapes: 1.0}", "start=scratch", "workers=0"]
     values += [f"steps={STEPS}", "decay_steps=0", "warmup_steps=5", "average_decay=0.9", "device=cpu"]
     return read_as(TinyRecipe, "tiny", [*values, "phases=[{after: 0.0, crop: 64, global_batch: 4}]", *more])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The words of the trunk's classifier take six seconds to encode: most are withheld."""
+    book = json.loads(pretrained.NAMES.read_text())
+    wider = dict([*book["wider"].items()][:8])
+    file = tmp_path_factory.mktemp("names") / "names.json"
+    file.write_text(json.dumps(book | {"withheld": [*range(40, len(book["leaves"]))], "wider": wider}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "NAMES", file)
+        yield
 
 
 @pytest.fixture(scope="module")
