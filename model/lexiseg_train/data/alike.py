@@ -110,8 +110,7 @@ def split_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 class HeldOut:
     """The photographs of all validation splits below a folder, which no training may see.
 
-    Sets share photographs: of other sets, copies of other sizes and files count, too. A set's own splits are its
-    author's, and photographs of a fixed camera look alike in both: only equal ones count.
+    Of other sets copies of other sizes count, too; of a set itself, where a fixed camera's look alike, only equal ones.
     """
 
     def __init__(self, data: Path, own: str, others: Iterable[Path] = ()) -> None:
@@ -146,10 +145,7 @@ def unite(file: Path, mask: NDArray[np.uint8]) -> None:
 
 
 def validation_side(photographs: Sequence[Path], share: float) -> list[bool]:
-    """Which photographs are for validation: an even selection of about a share in 0..1 that parts none that look alike.
-
-    Of groups that are all larger than that share the smallest is taken. What cannot be read looks like no other.
-    """
+    """Which photographs are for validation: about a share in 0..1, evenly, that parts none that look alike."""
     every = max(2, round(1 / share))
     groups = _groups(photographs)
     sizes = Counter(groups)

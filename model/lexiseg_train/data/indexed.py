@@ -162,10 +162,7 @@ def fitting(file: Path, mask: NDArray[np.uint8], size: tuple[int, int], n_classe
 
 
 def one_value_warning(name: str, values: Iterable[int], n_classes: int) -> tuple[str, ...]:
-    """A sentence about masks that show nothing but 0 and IGNORE, as cut-out tools write them; empty for others.
-
-    `values` are all that the masks of set `name` hold; a set of one class has no other value.
-    """
+    """A sentence about a set whose masks show only 0 and IGNORE, as cut-out tools write them; empty for others."""
     if n_classes < 2 or not {*values} <= {0, IGNORE}:
         return ()
     indices = "1" if n_classes == 2 else f"1 to {n_classes - 1}"

@@ -102,10 +102,7 @@ def read_instance_scenes(name: str, root: Path, split: str) -> SceneSet[list[Ann
 
 
 def read_object_scenes(name: str, root: Path, split: str) -> SceneSet[Objects]:
-    """Scenes with objects for points and boxes: things of a benchmark, components of an indexed set, or annotations.
-
-    A JSON in COCO's format is named relative to `root`; its photographs lie as COCO's or in its folder.
-    """
+    """Scenes with objects for points and boxes: of a benchmark, an indexed set, or a JSON of COCO below `root`."""
     if _is_coco(name):
         return read_coco(name, root, split, _visible_objects)
     if name in names(PANOPTIC_FOLDER):
@@ -209,10 +206,7 @@ def _is_coco(name: str) -> bool:
 
 
 def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labelled]], Truth]) -> SceneSet[Truth]:
-    """COCO's instances in their official layout, or a JSON in its format; images without instances are included.
-
-    `read` makes the truth of a photograph's size [H, W] and its annotations with their class indices.
-    """
+    """COCO's instances in their official layout, or a JSON in its format; `read` makes a photograph's truth."""
     listing, official, folder = root / name, None, None
     classes: dict[Id, SceneClass]
     if name == COCO:

@@ -104,10 +104,7 @@ class Components(NamedTuple):
 
 
 def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smallest: float | None = None) -> Components:
-    """Components of classes in [H, W], connected by sides or corners, by class, then in reading order; without specks.
-
-    `smallest` is the minimum area in pixels; None: MIN_AREA and MIN_SHARE.
-    """
+    """Components of classes in [H, W], by sides or corners, by class, in reading order; none below `smallest`."""
     if smallest is None:
         smallest = max(MIN_AREA, MIN_SHARE * labels.size)
     ids = np.zeros(labels.shape, np.int32)

@@ -104,8 +104,7 @@ def count_photographs(
 ) -> Iterator[Counts]:
     """Label each photograph and count pixels at the mask's size, by the mean probability of the views.
 
-    If class 0 of the data set is "background", the background rule is on and decides about it; otherwise every pixel
-    gets a class. Mask value 255 is ignored. `renamed` has words in place of class names.
+    With a class 0 "background" the background rule decides about it. `renamed` has words in place of class names.
     """
     renamed = renamed or {}
     entries = tuple(ClassEntry(renamed.get(name, name)) for name in data.named.values())

@@ -64,11 +64,7 @@ class _Gathered(torch.autograd.Function):
 
 
 def gather(rows: Tensor) -> Tensor:
-    """Concatenate rows [B, ...] of all processes with gradients, in the order of ranks: [world * B, ...].
-
-    The gradient of a row is the sum over all processes. B is the same in every process. Within `alone` the rows are
-    returned as they are.
-    """
+    """Rows [B, ...] of all processes, by ranks, with gradients, which are summed; as they are within `alone`."""
     if world_size() == 1 or _ALONE.get():
         return rows
     gathered: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
@@ -177,10 +173,9 @@ def share_norms(network: Network) -> Network:
 
 
 def shard(root: LossPass, units: Collection[nn.Module], device: torch.device) -> None:
-    """Spread the parameters of a network, the same in every process, by FSDP, in place; scalars stay whole.
+    """Spread the parameters of a network by FSDP, in place; scalars stay whole, `units` are whole while they compute.
 
-    They are whole during a pass, the ones of `units` only while these compute, and each process keeps its share of the
-    mean gradients. A parameter without a gradient in any process gets zeros, and so its weight decay.
+    A parameter without a gradient in any process gets zeros, and so its weight decay.
     """
     mesh = DeviceMesh.from_group(dist.new_group(), device.type)
     scalars = {parameter for parameter in root.parameters() if parameter.ndim == 0}

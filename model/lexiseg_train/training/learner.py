@@ -63,10 +63,7 @@ def _decays(rule: DecayRule, name: str, parameter: nn.Parameter, owner: nn.Modul
 
 
 def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {}) -> list[Group]:
-    """Sort every parameter into one group; for each factor first the group that decays.
-
-    `factors` gives parts of the network a factor of the learning rate; the longest matching name counts.
-    """
+    """Sort every parameter into one group, the ones that decay first; of `factors` the longest matching name counts."""
     names: dict[tuple[float, bool], list[str]] = {}
     unused = set(factors)
     for name, parameter in network.named_parameters():
@@ -82,10 +79,7 @@ def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {
 
 
 def recompute(network: nn.Module, parts: Iterable[str]) -> None:
-    """Let parts of a network keep no activations: the backward pass computes them again.
-
-    Of a list or a sequence each member is one by itself.
-    """
+    """Let parts of a network, of lists their members, keep no activations: the backward pass computes them again."""
     for name, part in _parts(network, parts, "recompute"):
         if any(isinstance(each, _BatchNorm) for each in part.modules()):
             raise RecipeError(f"recompute: {name} has batch norms, whose statistics would count twice")
@@ -243,10 +237,7 @@ class Learner(Generic[Network]):
         return float(value.item())
 
     def _averaging_pass(self) -> DistributedDataParallel | None:
-        """A pass that averages gradients over processes, of what is trained now and not sharded; None: nothing is.
-
-        DDP is built for the parameters that need gradients then, so it is built again when these change.
-        """
+        """A pass that averages gradients over processes; built again when what is trained changes. None: nothing is."""
         parameters = [parameter for parameter in self.network.parameters() if own_shard(parameter) is parameter]
         trained = [parameter.requires_grad for parameter in parameters]
         if self._group is None or not any(trained):
@@ -256,10 +247,7 @@ class Learner(Generic[Network]):
         return self._averaging[1]
 
     def apply(self, loss: float, step: int) -> bool:
-        """Update weights and average from the gradients of all processes; `step` counts steps with this one.
-
-        False, and everything is as before the step, where loss or gradients are not finite in any process.
-        """
+        """Update weights and average; False, and nothing changes, where loss or gradients are not finite."""
         self.scaler.unscale_(self.optimizer)
         limit = self._recipe.largest_gradient
         norm = from_shards(
@@ -277,10 +265,7 @@ class Learner(Generic[Network]):
         return not is_lost
 
     def _restore_buffers(self, copies: Mapping[torch.dtype, list[Tensor]]) -> None:
-        """Undo what was done to buffers, such as the statistics of norms, since they were copied.
-
-        By `data`: a graph that is kept may have saved them, and no backward pass in training mode reads them.
-        """
+        """Undo changes of buffers. By `data`: a graph may have saved them, and no backward pass reads them."""
         for kind, buffers in self._buffers.items():
             torch._foreach_copy_([buffer.data for buffer in buffers], copies[kind])
 

@@ -45,10 +45,7 @@ class Contrast(LearnedScale):
 
 
 def contrast_loss(scale: Tensor, by_image: Tensor, by_text: Tensor) -> Tensor:
-    """Symmetric InfoNCE over all processes, the mean of both directions.
-
-    Cosines [B, N] are of this process's images with all captions, and of its captions with all images.
-    """
+    """Symmetric InfoNCE over all processes, by cosines [B, N] of images with all captions and the reverse."""
     return info_nce(scale * by_image, scale * by_text, place() * len(by_image))
 
 

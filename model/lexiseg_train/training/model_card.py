@@ -35,10 +35,7 @@ UNSTATED = "Not stated: the weights inherit the terms of what they were trained 
 def write_model(
     imported: Imported, folder: Path, recipe: RunRecipe, start: str, changes: Mapping[str, object]
 ) -> ModelCard:
-    """Write `weights.safetensors` and `card.yaml` of a run after the method's import has read its checkpoint.
-
-    `start` names the initial weights; `changes` are further fields of the card, `training_data` among them.
-    """
+    """Write weights and card of a run, as the method's import has read them; `start` names the initial weights."""
     save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
     return update_card(imported.card, folder, **{**origin_fields(recipe, folder / WEIGHTS, start), **changes})
 
@@ -55,8 +52,7 @@ def origin_fields(
 ) -> dict[str, object]:
     """Fields of a card that say where its weights come from; measured fields are emptied.
 
-    `weights` is in the folder that gives the model its name, `start` the initial weights in words, `below` their card,
-    whose terms are kept; None: they are random or have no card.
+    `below` is the card of the initial weights, whose terms are kept; None: they are random or have no card.
     """
     if below is None:
         licence, use = recipe.licence or UNSTATED, "ask"

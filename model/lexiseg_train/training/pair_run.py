@@ -174,10 +174,7 @@ class NumberedPairs(Stream[Batch], Generic[Batch]):
 
 @dataclass
 class Shrunk(Rewritten):
-    """Pairs with photographs of at most `side` pixels on their shorter side, kept in memory as long as there is `room`.
-
-    Short runs see each photograph many times, and decoding large ones would dominate.
-    """
+    """Pairs with photographs of at most `side` pixels on the shorter side, in memory as long as there is `room`."""
 
     side: int
     room: int = MAX_BYTES
@@ -227,10 +224,7 @@ class Mismatched(Rewritten):
 
 
 def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """Share in percent of pairs among the first k of `ranks`, averaged over both directions; ties count as misses.
-
-    `likeness` is [N, N] of photographs (rows) and captions; matching pairs are on the diagonal.
-    """
+    """Percent of pairs among the first k of `ranks`, both ways, by likeness [N, N]; ties count as misses."""
     matching = likeness.diagonal()
     before = [(likeness >= matching[:, None]).sum(1) - 1, (likeness >= matching[None, :]).sum(0) - 1]
     return {f"recall_at_{k}": 50 * sum(float((place < k).float().mean()) for place in before) for k in ranks}

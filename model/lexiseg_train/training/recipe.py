@@ -194,11 +194,7 @@ class PairsRecipe(CaptionsRecipe):
 
 
 def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Remove from a recipe's values the run lengths that setting `key` replaces.
-
-    `minutes=15` over a recipe of 6000 steps keeps the decay's share of the run. `steps=60` keeps `decay_steps`, or
-    their share where they exceed the new length.
-    """
+    """Remove from a recipe's values the run lengths that setting `key` replaces; the decay keeps its share."""
     if key not in BUDGETS or value is None:
         return values
     dropped = {*BUDGETS} if key == "steps" else {*BUDGETS, "decay_steps"}
@@ -222,10 +218,7 @@ def is_begun(recipe: RunRecipe) -> bool:
 
 
 def require_same_recipe(path: Path, earlier: Mapping[str, Any], recipe: RunRecipe) -> None:
-    """Raise RecipeError, which names settings with both values, where a recipe cannot continue what another began.
-
-    `path` is the checkpoint or its folder. A setting that is missing in the earlier recipe counts as its default.
-    """
+    """Raise RecipeError, which names settings with both values, where a recipe cannot continue what another began."""
     now = recipe.model_dump(mode="json")
     fields = {name: field for name, field in type(recipe).model_fields.items() if not field.is_required()}
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}

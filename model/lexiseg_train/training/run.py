@@ -141,10 +141,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return max(self.step + 1, round(self.step / max(1e-9, self.progress)))
 
     def train(self) -> Path | None:
-        """Train until the recipe's budget is used; called again, resume.
+        """Train until the recipe's budget is used, or resume; returns the averaged fp16 weights.
 
-        Returns the path of the averaged fp16 weights; None in other processes than the first, and where the run stopped
-        early for the reason in `ending`. Raises TrainingError: losses are not finite.
+        None in other processes than the first, and where the run stopped early for the reason in `ending`.
         """
         if self.recipe.sharding == "full" and world_size() == 1:
             raise RecipeError(

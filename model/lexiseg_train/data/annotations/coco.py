@@ -43,9 +43,8 @@ def read_coco_file(
     size_of: coco.SizeOf = stated_size,
     limits: JsonLimits = PUBLISHED_JSON,
 ) -> LabelFile:
-    """Read a file of instances; an image that cannot be used is left out, counted and named.
+    """Read a file of instances; what cannot be used of it is left out or unknown, counted and named.
 
-    So is an annotation: pixels of its box are unknown, without a box all that no other annotation explains.
     `categories` are the ids that a public set has, None: the file's; `size_of` gives (H, W) of a photograph.
     """
     content = read_json(listing, limits)
@@ -83,11 +82,7 @@ def read_coco_file(
 
 
 def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[LabelFile]:
-    """What COCO files hold; the first part has sentences about files that are not used.
-
-    Validation files or folders are held out, test files are left out. Photographs that are missing, cannot be read or
-    have another size are left out.
-    """
+    """What COCO files hold, without test splits; the first part has sentences about files that are not used."""
     if len(paths) > MAX_LISTINGS:
         raise DatasetError(f"{files.folder} has {len(paths):,} files of COCO; expected at most {MAX_LISTINGS}")
     unused = {path: "is a test split" for path in paths if _is_split(TEST, files, path)}

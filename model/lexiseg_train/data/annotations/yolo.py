@@ -50,10 +50,8 @@ def _has_names(path: Path) -> bool:
 
 
 def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> list[LabelFile]:
-    """Read the splits `train` and `val` that the file of class names lists; images are named by their paths in the set.
+    """Read the splits `train` and `val` that the file of class names lists; what cannot be read is named and unknown.
 
-    An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
-    in which its place is not known all that no other explains. A split that is not there is named if another one is.
     Where `labelled` photographs have labels by another layout, ones without a file of labels are passed over, too.
     """
     listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)

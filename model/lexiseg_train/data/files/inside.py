@@ -109,10 +109,7 @@ def confined(path: Path, root: Path) -> Path | None:
 
 
 class SetFiles:
-    """The visible files of a folder and below it, without links that lead out.
-
-    `root` is a folder above, inside which its files may name others; None: the folder itself.
-    """
+    """The visible files below a folder, without links that lead out; below `root` they may name others."""
 
     def __init__(self, folder: Path, root: Path | None = None) -> None:
         self.folder = folder
@@ -309,10 +306,7 @@ def is_archive(path: Path) -> bool:
 def unpack(
     path: Path, folder: Path, max_files: int = MAX_ARCHIVE_FILES, max_bytes: int = MAX_ARCHIVE_BYTES
 ) -> tuple[str, ...]:
-    """Unpack a zip or a tar, compressed or not, without hidden files, into a folder of which no file is replaced.
-
-    Returns sentences about members that are left out: links and devices.
-    """
+    """Unpack a zip or a tar without hidden files into a folder; returns sentences about links and devices, left out."""
     left, n_files, skipped = max_bytes, 0, list[str]()
     with _damage_named(path, max_files), path.open("rb") as content:
         folder.mkdir(parents=True, exist_ok=True)

@@ -79,10 +79,7 @@ class ModelTeacher:
 
 
 def planes(labels: SoftLabels, background: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Mask values [H, W], and their confidence [H, W] in 1/255, at most the score of the pixel's segment.
-
-    With a background, value 0, segments with a score below MIN_SCORE become background.
-    """
+    """Mask values [H, W], and their confidence [H, W] in 1/255; with a background, unlikely segments become it."""
     scores = np.append(labels.scores, 1.0)[labels.class_map]  # the last is that of the background, -1
     labelled = (scores >= MIN_SCORE) | (not background)
     shares = np.where(labelled, np.minimum(labels.confidence, scores), 1 - scores)
@@ -227,11 +224,7 @@ def write_pseudo_labels(
     labelling: Labelling,
     on_image: Callable[[], object] = lambda: None,
 ) -> Labelled:
-    """Write photographs to `target/SPLIT/images` and their missing masks to `target/SPLIT/masks/NAME.png`.
-
-    Photographs have distinct names. Mask values are indexes into `target/classes.json`, which begins with a background
-    if the vocabulary has one. Masks are of the upright photograph, as all sets have them.
-    """
+    """Write photographs, of distinct names, to `target/SPLIT/images`, and missing masks to `target/SPLIT/masks`."""
     vocabulary = labelling.vocabulary
     classes = [BACKGROUND] * (vocabulary.background is not None) + [entry.name for entry in vocabulary.classes]
     if len(classes) > IGNORE:

@@ -54,10 +54,7 @@ LAYOUT = (
 
 
 def read_own(source: Path, root: Path | None = None) -> OwnPictures:
-    """The pictures of a folder in one or several layouts, or of the one folder in it that has one.
-
-    `root` is a folder above, inside which the set may name files; None: what it names outside itself is not read.
-    """
+    """The pictures of a folder, or of the one folder in it that has a layout; inside `root` the set may name files."""
     folder, listing = (source.parent, source) if source.is_file() else (source, None)
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}; {LAYOUT}")
@@ -193,9 +190,7 @@ def _drawn_pictures(
 ) -> OwnPictures:
     """The photographs of listings. Categories without an annotation are no classes.
 
-    A pixel has a class, is background, or is unknown, IGNORE: of crowds, of boxes without an outline, and of
-    annotations that cannot be read. Where masks overlap, the one in front counts, of equals the smaller. Where any
-    photograph is marked as reviewed, no other counts.
+    A pixel has a class, is background, or is unknown. The mask in front counts, of equals the smaller.
     """
     entries = [_Entry(part.photographs[image.file_name], image, part) for part in parts for image in part.images]
     marks: dict[Path, bool | None] = {}

@@ -171,10 +171,7 @@ def readable_pairs(source: PairSource) -> Iterator[tuple[StoredPair, NDArray[np.
 def first_readable(
     first: int, read: Callable[[int], Content], other: Callable[[int], int]
 ) -> tuple[Content, tuple[Skipped, ...]]:
-    """The content of sample `first`, or of another one where it cannot be read, with the skipped ones.
-
-    `other` gives the index that is tried after so many broken ones; more than MAX_BROKEN in a row end the run.
-    """
+    """The content of sample `first`, or of the one by `other` after so many broken ones, with these."""
     skipped: list[Skipped] = []
     index = first
     while True:

@@ -29,10 +29,7 @@ def download(
     mirror: str | None = None,
     on_bytes: Callable[[int], object] = lambda _: None,
 ) -> Path:
-    """Download an archive, unless it is there; a broken connection is taken up again while bytes arrive.
-
-    `mirror` is the address of a folder that has the file under its name; `on_bytes` counts an earlier call's, too.
-    """
+    """Download an archive, unless it is there, from its address or the folder `mirror`; what was cut off goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / archive.names[0]
     if target.is_file():

@@ -227,10 +227,7 @@ def read_words(path: Path) -> Words:
 
 
 def choose(title: str, classes: Sequence[str], words: Words | None) -> tuple[tuple[str, ...], Labels | None]:
-    """Classes of a set in a user's words, and [65536] their index by label: IGNORED what no word stands for.
-
-    Label v is class v of the set; without words they are its own classes, without a table.
-    """
+    """Classes in a user's words, and [65536] their index by label, IGNORED for others; None: without words."""
     names = tuple(classes) if words is None else tuple(words)
     if len(names) > MAX_CLASSES:
         raise DatasetError(f"{title} has {len(names):,} classes, a mask holds {MAX_CLASSES}: name some with --words")

@@ -271,11 +271,7 @@ class _BenchmarkJudge:
         return reduce_to_labels(logits, features.size, reduction)
 
     def _background_of(self, features: Features, scores: Tensor) -> BackgroundLogit:
-        """The method's background rule: one number for the image, or computed strip by strip.
-
-        One number may depend on all scores [T, h, w] of the image (GroupViT's rule). A rule for each pixel may also
-        look at the features: what they add is computed once at the image's size, as a strip does not know its position.
-        """
+        """The method's background rule: one number for the image (GroupViT's), or computed strip by strip."""
         whole = self._background(scores * self._scale, features)
         if not whole.ndim:
             return lambda logits, rows: whole

@@ -27,10 +27,7 @@ PRESENCE_WEIGHT = 0.3  # of log presence in the logits of a class's pixels
 
 
 class Questions(NamedTuple):
-    """One question for each of B images; classes and background words are indices into the batch's bank of texts.
-
-    Channel 0 is the background, the classes follow. P is the pixels of an image.
-    """
+    """One question for each of B images of P pixels; classes and words are places in the bank. Channel 0: nothing."""
 
     classes: Tensor  # [B, K] int64
     competing: Tensor  # [B, 1 + K] bool: channels that compete

@@ -61,10 +61,7 @@ Recipe = TinyRecipe | PromptsRecipe | DirectionsRecipe
 
 
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` next to the weights, with the bundled card's background rule, input size and texts.
-
-    Scores are calibrated on the training photographs, the quality is measured on the `val` splits that exist. The
-    weights hold no prompt head: the card names no task that needs one."""
+    """Write `card.yaml` next to the weights: the bundled card's rules, scores fitted, quality measured, no prompts."""
     bundled = catalogue.read_card(FOLDER)
     usable = usable_photographs(recipe.data, recipe.sets) if recipe.licences == "fair" else None
     if usable is not None:

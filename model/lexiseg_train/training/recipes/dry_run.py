@@ -23,10 +23,7 @@ ROUNDS = 3  # measured in each phase, of steps of one batch
 
 
 def rehearse(planned: Planned, prefix: str) -> float | None:
-    """Run a few batches of each phase, over untrained weights where prerequisites are missing, and print figures.
-
-    Returns minutes of training on this machine; None if the recipe is not in steps.
-    """
+    """Run a few batches of each phase and print figures; returns minutes of training, None if it is not in steps."""
     training, recipe = planned.training, planned.recipe
     ends = [phase.after for phase in recipe.phases[1:]] + [1.0]
     mean = 0.0  # seconds of a step
@@ -84,10 +81,7 @@ def _seconds(trainer: Run[Any, Any, Any], crop: int, division: Division) -> floa
 
 
 def of_a_step(one: float, two: float, batches: int) -> float:
-    """Seconds of a step of so many batches, from steps with one and with two of them.
-
-    What they do not share comes once a step, such as the contrast of all its pairs.
-    """
+    """Seconds of a step of so many batches, from steps with one and two; what they do not share comes once."""
     each = two - one if two > one else two / 2  # noise hides what comes once
     return two + (batches - 2) * each
 

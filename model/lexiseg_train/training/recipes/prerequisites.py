@@ -69,10 +69,7 @@ def plan_of(prerequisite: Prerequisite, needed_by: RunRecipe) -> Planned:
 
 
 def train_prerequisites(planned: Planned) -> str:
-    """Train and publish what a recipe needs; every process of a run calls it.
-
-    Returns why training stopped early, empty at the end. A stopped training resumes at the next call.
-    """
+    """Train and publish what a recipe needs, in every process; returns why training stopped early, empty at the end."""
     expected = {each.file.resolve() for each in planned.training.prerequisites(planned.recipe)}
     for first in list(untrained_prerequisites(planned)):
         if ending := train_and_publish(first):

@@ -85,10 +85,7 @@ def training_of(file: RecipeFile) -> Training[Any]:
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
-    """Read and validate a recipe, by name or from a YAML file that names one as `recipe`; loads neither torch nor data.
-
-    Raises RecipeError: unknown recipe or file, a malformed override, or values out of range; names all of them.
-    """
+    """Read a recipe by name, or a YAML file that names one as `recipe`; loads neither torch nor data."""
     files, values, layers = _layers(name)
     training = training_of(files[-1])
     changes = [change for layer in layers for change in layer.items()]
@@ -155,11 +152,7 @@ def parse(override: str) -> tuple[str, Any]:
 
 
 def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> None:
-    """Set the value at a dotted key of nested mappings and lists, in place.
-
-    A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets`. A
-    folder of data and its licence stand together, in either order: `data=sets data.licence=fair`.
-    """
+    """Set the value at a dotted key in place. Settings of settings are merged, free collections replaced."""
     if key == DATA and isinstance(value, str) and isinstance(values.get(DATA), dict):
         key = f"{DATA}.folder"  # next to its licence
     elif key.startswith(f"{DATA}.") and isinstance(values.get(DATA), str):

@@ -125,10 +125,7 @@ def source_of(
     same_meaning: float,
     usable: Collection[str] | None = None,
 ) -> Source:
-    """Tabulate a pack for drawing; `balance` as in the recipe.
-
-    `same_meaning` is the cosine with a class from which a background word is dropped, `usable` the names without suffix
-    of the eligible photographs (None: all with names in the table)."""
+    """Tabulate a pack for drawing; `usable` has the names without suffix of the eligible photographs, None: all."""
     named = np.array([table.index[name] for name in pack.names if name in table.index], np.int64)
     is_eligible = np.array([all(name in table.index for name in present) for present in pack.present])
     if usable is not None:
@@ -148,10 +145,7 @@ def source_of(
 
 @dataclass(frozen=True)
 class Question:
-    """One softmax over the P pixels of an image: its channels, and the right one of each pixel.
-
-    Channels are the background, if it takes part, and then the classes.
-    """
+    """One softmax over the P pixels of an image: the background, if it takes part, then the classes."""
 
     classes: list[int]  # text rows, one a class
     background: list[int]  # text rows of the words that compete for the background
