@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -100,13 +99,9 @@ class Journal:
         )
         self._task = self._bar.add_task(recipe.out.name, total=1.0, pace="starting")
 
-    def __enter__(self) -> Journal:
         self._bar.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._bar.stop()
         if self._tensorboard is not None:
             self._tensorboard.close()

@@ -121,25 +121,6 @@ class PairDraw:
         return np.random.default_rng([self.seed, VIEW, self.position])
 
 
-class PairStream:
-    def __init__(self, source: PairSource, seed: int) -> None:
-        self.source = source
-        self.order = Order(source.sizes, seed)
-
-    def __getitem__(self, position: int) -> PairDraw:
-        """The pair at a position. Raises DatasetError: it and MAX_BROKEN replacements cannot be read."""
-
-        def read(index: int) -> tuple[StoredPair, NDArray[np.uint8]]:
-            stored = self.source.read(index)
-            return stored, decode(stored)
-
-        replacement = partial(self.order.replacement, position)
-        (stored, image), skipped = first_readable(self.order[position], read, replacement)
-        seed = self.order.seed
-        which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
-        return PairDraw(seed, position, stored.name, image, stored.captions[which], skipped)
-
-
 class PairBatch(NamedTuple):
     images: Tensor  # [B, 3, S, S]
     tokens: Tensor  # [B, L], one caption each
@@ -162,14 +143,24 @@ class NumberedPairs(Stream[Batch], Generic[Batch]):
     def __init__(self, pairs: PairSource, make: Callable[[Sequence[PairDraw]], Batch], batch: int, seed: int) -> None:
         """Draw pairs in a shuffled order; `make` turns `batch` of them into one."""
         super().__init__()
-        self._pairs = PairStream(pairs, seed)
-        self._make = make
-        self._batch = batch
-        self.seed = seed
+        self.pairs, self.order = pairs, Order(pairs.sizes, seed)
+        self._make, self._batch, self.seed = make, batch, seed
 
     def make(self, number: int, random: np.random.Generator) -> Batch:
         cv2.setNumThreads(1)  # workers share the cores
-        return self._make([self._pairs[draw] for draw in range(number * self._batch, (number + 1) * self._batch)])
+        return self._make([self.draw(place) for place in range(number * self._batch, (number + 1) * self._batch)])
+
+    def draw(self, position: int) -> PairDraw:
+        """The pair at a position. Raises DatasetError: it and MAX_BROKEN replacements cannot be read."""
+
+        def read(index: int) -> tuple[StoredPair, NDArray[np.uint8]]:
+            stored = self.pairs.read(index)
+            return stored, decode(stored)
+
+        replacement = partial(self.order.replacement, position)
+        (stored, image), skipped = first_readable(self.order[position], read, replacement)
+        which = int(np.random.default_rng([self.seed, CAPTION, position]).integers(len(stored.captions)))
+        return PairDraw(self.seed, position, stored.name, image, stored.captions[which], skipped)
 
 
 @dataclass

@@ -14,6 +14,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -153,7 +154,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             self._division(phase)
         self.recipe.out.mkdir(parents=True, exist_ok=True)
         stops = Stops(with_parent=dist.is_torchelastic_launched())
-        with stops.by_signals(), Journal(self.recipe, rank() == 0) as journal:
+        with stops.by_signals(), closing(Journal(self.recipe, rank() == 0)) as journal:
             begin_random([self.recipe.seed, rank()])
             resumed = self._resume()
             journal.resume(self.step)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lexiseg_train.training.recipe import PairsRecipe
 from lexiseg_train.training.recipes.prerequisites import lacks_pairs
-from lexiseg_train.training.recipes.training import Training
+from lexiseg_train.training.recipes.training import Training, code_at
 
 HERE = "lexiseg_train.methods.dense_clip"
 
@@ -25,7 +25,7 @@ class ClipRecipe(PairsRecipe):
 class PairTraining(Training[ClipRecipe]):
     recipe = ClipRecipe
 
-    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:PairTrainer", f"{HERE}.trainer:publish")
+    at = code_at(f"{HERE}.trainer", "PairTrainer")
 
     def start(self, recipe: ClipRecipe) -> str:
         return f"random weights of {recipe.architecture}"

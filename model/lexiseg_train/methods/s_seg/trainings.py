@@ -12,7 +12,7 @@ from lexiseg_model.methods.s_seg.settings import SSegSizes
 from lexiseg_model.types import DinoName
 from lexiseg_train.training.recipe import MaskLossSettings, PairsRecipe
 from lexiseg_train.training.recipes.prerequisites import lacks_pairs
-from lexiseg_train.training.recipes.training import Training
+from lexiseg_train.training.recipes.training import Training, code_at
 
 HERE = "lexiseg_train.methods.s_seg"
 
@@ -63,7 +63,7 @@ class SSegRecipe(PairsRecipe):
 class PairsTraining(Training[SSegRecipe]):
     recipe = SSegRecipe
 
-    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:SSegTrainer", f"{HERE}.trainer:publish")
+    at = code_at(f"{HERE}.trainer", "SSegTrainer")
 
     def start(self, recipe: SSegRecipe) -> str:
         backbone = "a backbone of random weights" if recipe.backbone is None else f"the backbone of {recipe.backbone}"

@@ -12,7 +12,7 @@ from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES, IndexedDataset, read_classes
 from lexiseg_train.training.recipe import RunRecipe
-from lexiseg_train.training.recipes.training import Training
+from lexiseg_train.training.recipes.training import Training, code_at
 
 HERE = "lexiseg_train.methods.s_seg_plus"
 
@@ -43,7 +43,7 @@ def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusS
 class StudentTraining(Training[StudentRecipe]):
     recipe = StudentRecipe
 
-    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:StudentTrainer", f"{HERE}.trainer:publish")
+    at = code_at(f"{HERE}.trainer", "StudentTrainer")
 
     def start(self, recipe: StudentRecipe) -> str:
         return "random weights" if recipe.start is None else f"the transformer of {recipe.start}, all else random"

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from lexiseg_model.cards import StrictModel
 from lexiseg_train.training.recipe import PairsRecipe
 from lexiseg_train.training.recipes.prerequisites import lacks_pairs, lacks_prerequisite
-from lexiseg_train.training.recipes.training import Prerequisite, Training
+from lexiseg_train.training.recipes.training import Prerequisite, Training, code_at
 
 HERE = "lexiseg_train.methods.tcl"
 
@@ -50,7 +50,7 @@ class TclRecipe(PairsRecipe):
 class TclTraining(Training[TclRecipe]):
     recipe = TclRecipe
 
-    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:TclTrainer", f"{HERE}.trainer:publish")
+    at = code_at(f"{HERE}.trainer", "TclTrainer")
 
     def start(self, recipe: TclRecipe) -> str:
         return f"a new grounder over {recipe.clip}, {recipe.architecture}"

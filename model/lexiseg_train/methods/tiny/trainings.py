@@ -14,7 +14,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import RecipeError, TaskError
 from lexiseg_train.data.drawn_shapes import SHAPES, write_drawn
 from lexiseg_train.training.recipe import RunRecipe
-from lexiseg_train.training.recipes.training import AtAddress, Rehearsal, Training
+from lexiseg_train.training.recipes.training import AtAddress, Rehearsal, Training, code_at
 
 if TYPE_CHECKING:
     from lexiseg_train.training.run import Run
@@ -185,7 +185,7 @@ class DistilRecipe(OwnRecipe):
 class WordsTraining(Training[TinyRecipe]):
     recipe = TinyRecipe
 
-    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:TinyTrainer", f"{HERE}.publish:publish")
+    at = code_at(f"{HERE}.trainer", "TinyTrainer", f"{HERE}.publish:publish")
 
     def start(self, recipe: TinyRecipe) -> str:
         return _weights(recipe.start, PUBLISHED_TRUNK)
@@ -212,11 +212,7 @@ class WordsTraining(Training[TinyRecipe]):
 class PromptsTraining(Training[PromptsRecipe]):
     recipe = PromptsRecipe
 
-    at = (
-        f"{HERE}.prompts.trainer:untrained",
-        f"{HERE}.prompts.trainer:PromptTrainer",
-        f"{HERE}.publish:publish_prompts",
-    )
+    at = code_at(f"{HERE}.prompts.trainer", "PromptTrainer", f"{HERE}.publish:publish_prompts")
 
     def start(self, recipe: PromptsRecipe) -> str:
         head = _weights(recipe.start, "random weights")
@@ -229,11 +225,7 @@ class PromptsTraining(Training[PromptsRecipe]):
 class DirectionsTraining(Training[DirectionsRecipe]):
     recipe = DirectionsRecipe
 
-    at = (
-        f"{HERE}.directions.trainer:untrained",
-        f"{HERE}.directions.trainer:DirectionsTrainer",
-        f"{HERE}.publish:publish_directions",
-    )
+    at = code_at(f"{HERE}.directions.trainer", "DirectionsTrainer", f"{HERE}.publish:publish_directions")
 
     def start(self, recipe: DirectionsRecipe) -> str:
         return f"no directions, over {_weights(recipe.base_weights, '')}"
@@ -245,11 +237,7 @@ class DirectionsTraining(Training[DirectionsRecipe]):
 class FinetuneTraining(Training[FinetuneRecipe]):
     recipe = FinetuneRecipe
 
-    at = (
-        f"{HERE}.own.finetune:untrained",
-        f"{HERE}.own.finetune:FinetuneTrainer",
-        f"{HERE}.own.finetune:publish_finetuned",
-    )
+    at = code_at(f"{HERE}.own.finetune", "FinetuneTrainer", "publish_finetuned")
 
     def start(self, recipe: FinetuneRecipe) -> str:
         return f"the weights of {recipe.start}"

@@ -13,7 +13,7 @@ from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, C
 from lexiseg_train.data.labelling.entities import LISTING
 from lexiseg_train.training.recipe import CaptionsRecipe, RunRecipe
 from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_pairs, lacks_prerequisite
-from lexiseg_train.training.recipes.training import Prerequisite, Training
+from lexiseg_train.training.recipes.training import Prerequisite, Training, code_at
 
 HERE = "lexiseg_train.methods.unpair_seg"
 
@@ -124,11 +124,7 @@ class AlignRecipe(CaptionsRecipe):
 class MasksTraining(Training[MasksRecipe]):
     recipe = MasksRecipe
 
-    at = (
-        f"{HERE}.masks_trainer:untrained",
-        f"{HERE}.masks_trainer:MasksTrainer",
-        f"{HERE}.masks_trainer:publish_masks",
-    )
+    at = code_at(f"{HERE}.masks_trainer", "MasksTrainer", "publish_masks")
 
     def start(self, recipe: MasksRecipe) -> str:
         clip = ", ".join(map(str, recipe.clip)) or f"open_clip's {recipe.clip_tag}"
@@ -150,11 +146,7 @@ class MasksTraining(Training[MasksRecipe]):
 class AlignTraining(Training[AlignRecipe]):
     recipe = AlignRecipe
 
-    at = (
-        f"{HERE}.align_trainer:untrained",
-        f"{HERE}.align_trainer:AlignTrainer",
-        f"{HERE}.align_trainer:publish_aligned",
-    )
+    at = code_at(f"{HERE}.align_trainer", "AlignTrainer", "publish_aligned")
 
     def start(self, recipe: AlignRecipe) -> str:
         return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"

@@ -48,6 +48,11 @@ class Code(NamedTuple):
     publish: Callable[[Any, Path], ModelCard | None]
 
 
+def code_at(module: str, trainer: str, publish: str = "publish") -> tuple[str, str, str]:
+    """`Training.at` of a module with `untrained`; `publish` may be MODULE:NAME of another."""
+    return f"{module}:untrained", f"{module}:{trainer}", publish if ":" in publish else f"{module}:{publish}"
+
+
 class Rehearsal(NamedTuple):
     """A trainer that runs a few batches, perhaps of other data, and in words what comes before the first step."""
 

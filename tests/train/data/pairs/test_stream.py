@@ -11,7 +11,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import StoredPair, decode
-from lexiseg_train.training.pair_run import Order, PairDraw, PairStream
+from lexiseg_train.training.pair_run import NumberedPairs, Order, PairDraw
 from tests.train.data.pairs.pair_files import pair, write_shards, write_tar
 
 
@@ -29,18 +29,18 @@ def test_an_epoch_draws_every_pair_once(sizes: list[int], seed: int, together: i
     assert sorted(numbers) == list(range(sum(sizes)))
 
 
-@pytest.fixture
-def stream(tmp_path: Path) -> PairStream:
-    write_shards(tmp_path, [5, 4, 8])
-    return PairStream(open_pairs(tmp_path), seed=3)
+def pairs_of(folder: Path, seed: int = 0) -> NumberedPairs[list[PairDraw]]:
+    return NumberedPairs(open_pairs(folder), list, 1, seed)
 
 
 def captions(drawn: list[PairDraw]) -> list[str]:
     return [entry.caption for entry in drawn]
 
 
-def test_image_and_caption_belong_together(stream: PairStream) -> None:
-    drawn = [stream[draw] for draw in range(17)]
+def test_image_and_caption_belong_together(tmp_path: Path) -> None:
+    write_shards(tmp_path, [5, 4, 8])
+
+    drawn = [pairs_of(tmp_path, 3).draw(position) for position in range(17)]
 
     assert sorted(captions(drawn)) == sorted(f"picture {number}" for number in range(17))
     assert all(entry.caption == f"picture {entry.image[0, 0, 0]}" for entry in drawn)
@@ -49,24 +49,24 @@ def test_image_and_caption_belong_together(stream: PairStream) -> None:
 
 def test_a_broken_pair_is_replaced_and_reported(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", pair(0) | pair(1) | pair(2) | {"000000003.jpg": b"<html>", "000000003.txt": b"words"})
-    pairs = PairStream(open_pairs(tmp_path), seed=0)
+    pairs = pairs_of(tmp_path)
 
-    drawn = [pairs[draw] for draw in range(8)]
+    drawn = [pairs.draw(position) for position in range(8)]
 
     named = [skipped for entry in drawn for skipped in entry.skipped]
     assert len([entry for entry in drawn if entry.skipped]) == 2
     assert {skipped.name for skipped in named} == {f"{tmp_path}/0.tar/000000003"}
     assert all("cannot be read as an image" in skipped.reason for skipped in named)
     assert set(captions(drawn)) <= {f"picture {number}" for number in range(3)}
-    assert captions([pairs[draw] for draw in range(8)]) == captions(drawn)
+    assert captions([pairs.draw(position) for position in range(8)]) == captions(drawn)
 
 
 def test_a_set_of_only_broken_pairs_ends_the_run(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", {"a.jpg": b"<html>", "a.txt": b"words"})
-    pairs = PairStream(open_pairs(tmp_path), seed=0)
+    pairs = pairs_of(tmp_path)
 
     with pytest.raises(DatasetError, match=r"21 samples in a row cannot be read; the last: .*0\.tar/a: "):
-        pairs[0]
+        pairs.draw(0)
 
 
 def test_a_photograph_of_too_many_pixels_is_not_decoded() -> None:
