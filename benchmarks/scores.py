@@ -24,7 +24,7 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, read_dataset
 from lexiseg_train.evaluation.counts import Counts, count, scores
-from lexiseg_train.methods.tiny.confidence import calibration_error
+from lexiseg_train.methods.tiny.publish import calibration_error
 
 SET = "voc"
 HALF_THERE = ("voc", "street", "coco")  # sets of the first table

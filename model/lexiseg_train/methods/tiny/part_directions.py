@@ -25,8 +25,8 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import Parts as Kind
 from lexiseg_model.methods.tiny.weights import BUNDLED
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.confidence import logistic
 from lexiseg_train.methods.tiny.directions.cells import NO_PARTS, NOTHING, Cells, Parts, cells_of_set, rank_of
+from lexiseg_train.methods.tiny.publish import logistic
 
 SETS, PACKS = ("voc", "voc-more"), Path("runs/packs")  # as the recipe `tiny-directions` writes them
 PHOTOGRAPHS = 1100  # of each set

@@ -29,7 +29,7 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.scoring import score
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, evenly_spread, read_dataset
-from lexiseg_train.methods.tiny.confidence import MIN_SHARE
+from lexiseg_train.methods.tiny.publish import MIN_SHARE
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 
 PHOTOGRAPHS = 60  # of a set

@@ -8,7 +8,7 @@ import pytest
 
 from lexiseg_model.cards import ScoreRule
 from lexiseg_train.data.indexed import read_dataset
-from lexiseg_train.methods.tiny.confidence import Segments, calibration_error, fit, gather, scores
+from lexiseg_train.methods.tiny.publish import Segments, calibration_error, fit, gather, scores
 from tests.model.stand_in import COLOURS, ColourSegmenter
 from tests.train.data.own.made import save
 
