@@ -43,9 +43,10 @@ def refine(probability: Tensor, patches: Tensor | None, picture: Tensor) -> Tens
         maps = over_patches(maps, patches.double().cpu())
     shrink = min(1.0, PIXEL_SHORT_SIDE / min(picture.shape[1:]))
     size = (max(1, round(picture.shape[1] * shrink)), max(1, round(picture.shape[2] * shrink)))
-    lab = lab_of(picture.permute(1, 2, 0).cpu().numpy(), size)
-    reach = max(1, round(REACH * min(size) / SHORT_SIDE))
-    return _propagate_maps(pixel_weights(lab, reach), _resize(maps, size)).to(probability.device).clamp_(0, 1)
+    rgb = cv2.resize(picture.permute(1, 2, 0).cpu().numpy(), size[::-1], interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / np.array(LAB_RANGE, np.float32)
+    weights = pixel_weights(np.asarray(lab, np.float32), max(1, round(REACH * min(size) / SHORT_SIDE)))
+    return _propagate_maps(weights, _resize(maps, size)).to(probability.device).clamp_(0, 1)
 
 
 def over_patches(maps: Tensor, patches: Tensor) -> Tensor:
@@ -109,12 +110,6 @@ def pixel_weights(lab: NDArray[np.float32], reach: int) -> sparse.csr_array:
     edges = (np.concatenate(source), np.concatenate(target))
     one_way = sparse.csr_array((np.concatenate(values), edges), shape=(n, n))
     return (one_way + one_way.T).tocsr()
-
-
-def lab_of(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
-    """uint8 [H, W, 3] -> Lab [*size, 3], each channel divided by its range."""
-    small = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    return (cv2.cvtColor(small, cv2.COLOR_RGB2LAB) / np.array(LAB_RANGE, np.float32)).astype(np.float32)
 
 
 def _propagate_maps(weights: sparse.csr_array, maps: Tensor) -> Tensor:

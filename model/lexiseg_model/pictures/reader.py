@@ -37,7 +37,10 @@ def read(content: bytes, short_side: int | None = None, header: PictureHeader | 
     """
     if header is None or not header.is_whole:
         header = read_header(content)
-    size, space = _jpeg_size(header, short_side), header.colours or SRGB
+    size, space = header.stored_size, header.colours or SRGB
+    for _ in range(MAX_JPEG_HALVINGS):  # by the decoder, to at least twice what is wanted
+        if short_side is not None and min(size) >= 4 * short_side:
+            size = (size[0] // 2, size[1] // 2)
     if header.format == "JPEG" and (rgb := _jpeg(content, size)) is not None:
         notes = to_srgb(rgb, space) if space.profile else space.notes
         stored, orientation = rgb, header.orientation
@@ -72,12 +75,3 @@ def _jpeg(content: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     except ValueError:
         return None
     return np.ascontiguousarray(decoded[:height, :width])
-
-
-def _jpeg_size(header: PictureHeader, short_side: int | None) -> tuple[int, int]:
-    """(height, width) as stored, to which a JPEG is decoded: at least twice what is wanted, or all that there is."""
-    size = header.stored_size
-    for _ in range(MAX_JPEG_HALVINGS):
-        if short_side is not None and min(size) >= 4 * short_side:
-            size = (size[0] // 2, size[1] // 2)
-    return size

@@ -234,7 +234,10 @@ class Follower:
         everywhere = np.ones(near.shape, np.bool_)
         own = _mean(appearance.likeness(places, everywhere), probability)
         strict = min(1.0, max(0.0, own / TYPICAL_LIKENESS))
-        self._objects[start.number] = _Object(start.number, box, appearance, strict, _prior(probability, box, size))
+        # Without a prior, surroundings that are a little like the object agree best with the largest mask.
+        filled = probability.sum() / _window(box, probability.shape, size, 0).sum()
+        prior = float((filled / (1 + 2 * SEARCH_MARGIN) ** 2).logit(MIN_SHARE))
+        self._objects[start.number] = _Object(start.number, box, appearance, strict, prior)
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
     def _follow(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
@@ -272,15 +275,6 @@ def _answers(
         ]
         for of_object, belief in zip(candidates, beliefs, strict=True)
     ]
-
-
-def _prior(probability: Tensor, box: Box, size: tuple[int, int]) -> float:
-    """The logit of a place near a box, by how much of the box its mask [h, w] fills.
-
-    Without it, surroundings that are a little like the object agree best with the largest mask.
-    """
-    filled = probability.sum() / _window(box, probability.shape, size, 0).sum()
-    return float((filled / (1 + 2 * SEARCH_MARGIN) ** 2).logit(MIN_SHARE))
 
 
 def _candidates(followed: _Object, belief: Tensor, size: tuple[int, int]) -> list[_Candidate]:

@@ -178,16 +178,6 @@ def test_a_setting_against_the_weights_is_refused(explicit: bool, evidence: Evid
         decide("ViT-B-16", explicit, evidence, unmarked=False)
 
 
-@pytest.mark.parametrize(("architecture", "evidence"), [("ViT-B-16", QUICK), ("ViT-B-16-quickgelu", EXACT)])
-def test_a_name_against_the_weights_is_corrected_aloud(
-    architecture: str, evidence: Evidence, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert decide(architecture, None, evidence, unmarked=False) is evidence.quick_gelu
-
-    assert evidence.reason in caplog.text
-
-
 @pytest.mark.parametrize("unmarked", [False, True])
 def test_an_assumption_is_made_aloud(unmarked: bool, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):

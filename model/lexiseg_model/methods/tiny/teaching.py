@@ -6,7 +6,6 @@ A cell's teaching features are the decoder's channels, the trunk's at stride 16,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -104,8 +103,12 @@ def _blocks(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDArray[
 def _sampled(of_cells: NDArray[np.int16], most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Places [n] of up to `most` labelled cells, as many of each label as there are, and the share of each."""
     n_labelled = np.count_nonzero(of_cells != UNKNOWN)
+    by_label = [np.flatnonzero(of_cells == label) for label in np.unique(of_cells[of_cells != UNKNOWN])]
+    by_label.sort(key=len)
     places, shares = [], []
-    for own, quota in _quotas(of_cells, most):
+    for index, own in enumerate(by_label):  # the rarest first: what it leaves, the others may take
+        quota = most // (len(by_label) - index)
+        most -= min(quota, len(own))
         sample = np.sort(own[np.argsort(_lots(own))[:quota]])
         places.append(sample)
         shares.append(np.full(len(sample), len(own) / len(sample) / n_labelled, np.float32))
@@ -118,16 +121,6 @@ def _lots(places: NDArray[np.int64]) -> NDArray[np.uint32]:
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         lots = (lots ^ lots >> np.uint32(shift)) * np.uint32(factor)
     return lots ^ lots >> np.uint32(16)
-
-
-def _quotas(of_cells: NDArray[np.int16], left: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """The places of each label, the rarest first, and how many of them may be taken."""
-    by_label = [np.flatnonzero(of_cells == label) for label in np.unique(of_cells[of_cells != UNKNOWN])]
-    by_label.sort(key=len)
-    for index, own in enumerate(by_label):
-        quota = left // (len(by_label) - index)
-        yield own, quota
-        left -= min(quota, len(own))
 
 
 def margins(by_words: Tensor, exceeded: Tensor, text: Tensor, products: Tensor) -> Tensor:

@@ -114,16 +114,21 @@ def test_a_head_paints_little_of_what_it_has_nothing_to_do_with(
     assert painted(head) < 0.3 * painted(without)
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnx", "onnx-int8"])
-def test_words_that_were_not_taught_keep_their_bits(runtime: str, photographs: Photographs, head: Head) -> None:
-    model = load("tiny", device="cpu", runtime=runtime)  # type: ignore[arg-type]
-    rgb = photographs["coffee"]
+@pytest.fixture(scope="module", params=["torch", "onnx", "onnx-int8"])
+def by_runtime(request: pytest.FixtureRequest, photographs: Photographs) -> tuple[TinySegmenter, Features]:
+    """A model, and the photograph of a cup kept for teaching."""
+    model = load("tiny", device="cpu", runtime=request.param)
+    assert isinstance(model, TinySegmenter)
+    return model, model.encode(photographs["coffee"], TAUGHT)
+
+
+def test_words_that_were_not_taught_keep_their_bits(by_runtime: tuple[TinySegmenter, Features], head: Head) -> None:
+    model, features = by_runtime
     known = ClassEntry("spoon"), ClassEntry("table")
     taught = ClassEntry(NAME, learned=head.learned()[0])
-    assert isinstance(model, TinySegmenter)
 
     without, beside = (
-        model.class_scores(model.encode(rgb, TAUGHT), bank_of(model, Vocabulary((*known, last)), KnownRows(model)))
+        model.class_scores(features, bank_of(model, Vocabulary((*known, last)), KnownRows(model)))
         for last in (ClassEntry(NAME), taught)
     )
 
@@ -131,13 +136,10 @@ def test_words_that_were_not_taught_keep_their_bits(runtime: str, photographs: P
     assert not torch.equal(beside[2], without[2])
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnx", "onnx-int8"])
 def test_a_taught_class_takes_no_cell_that_words_give_to_a_class_of_its_head_without_pictures(
-    runtime: str, photographs: Photographs, head: Head
+    by_runtime: tuple[TinySegmenter, Features], head: Head
 ) -> None:
-    model = load("tiny", device="cpu", runtime=runtime)  # type: ignore[arg-type]
-    assert isinstance(model, TinySegmenter)
-    features = model.encode(photographs["coffee"], TAUGHT)
+    model, features = by_runtime
     taught = ClassEntry(NAME, learned=head.learned()[0])
     unseen = Learned(b"", 1.0, head.digest)
 
