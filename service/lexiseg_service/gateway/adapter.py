@@ -94,21 +94,17 @@ def install(app: FastAPI, names: Sequence[str]) -> None:
         if not isinstance(adapter, Adapter):
             kind = type(adapter).__name__
             raise EntryPointError(f"adapter {name}: expected {point.value} to return an Adapter, got {kind}")
-        prefixes = _join(app, adapter, f"{PREFIX}/{name}")
+        prefixes = []
+        for each in adapter.routers:
+            app.include_router(each, prefix="" if each.prefix else f"{PREFIX}/{name}", include_in_schema=False)
+            prefixes.append(each.prefix or f"{PREFIX}/{name}")
+        if adapter.middleware is not None:
+            app.add_middleware(ForPaths, middleware=adapter.middleware, prefixes=tuple(prefixes))
         app.state.adapters.append(Joined(name, next(iter(prefixes), ""), adapter))
         paths += prefixes
     app.include_router(router)
     if paths:
         app.add_middleware(ForPaths, middleware=KeysOfTools, prefixes=tuple(paths))
-
-
-def _join(app: FastAPI, adapter: Adapter, prefix: str) -> list[str]:
-    for router in adapter.routers:
-        app.include_router(router, prefix="" if router.prefix else prefix, include_in_schema=False)
-    prefixes = [router.prefix or prefix for router in adapter.routers]
-    if adapter.middleware is not None:
-        app.add_middleware(ForPaths, middleware=adapter.middleware, prefixes=tuple(prefixes))
-    return prefixes
 
 
 class KeysOfTools:
@@ -141,19 +137,14 @@ def _key_of_tool(scope: Scope) -> str | None:
     return keys[0] if len(keys) == 1 else None
 
 
-def listed(request: Request) -> list[dict[str, str]]:
-    """Name, address and use of each adapter, under the address at which this service was asked."""
-    base = str(request.base_url).rstrip("/")
-    return [
-        {"name": each.name, "address": base + each.path, "use": each.adapter.use.replace("ADDRESS", base + each.path)}
-        for each in request.app.state.adapters
-    ]
-
-
 @router.get(PREFIX)
 async def addresses(request: Request) -> Response:
     """HTML where the client takes it, as browsers do; else {"adapters": [{"name", "address", "use"}]}. Needs no key."""
-    adapters = listed(request)
+    base = str(request.base_url).rstrip("/")  # at which this service was asked
+    adapters = [
+        {"name": each.name, "address": base + each.path, "use": each.adapter.use.replace("ADDRESS", base + each.path)}
+        for each in request.app.state.adapters
+    ]
     if "text/html" not in request.headers.get("accept", ""):
         answer = as_json({"adapters": adapters})
     else:

@@ -143,23 +143,26 @@ class HostGuard:
 
     @asynccontextmanager
     async def send(
-        self, method: str, url: httpx.URL, address: Address, headers: dict[str, str], content: bytes | None = None
+        self, method: str, url: httpx.URL, headers: dict[str, str], content: bytes | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """The response of a host at one of its addresses, with content that is not read yet."""
-        request = httpx.Request(
-            method,
-            url.copy_with(host=str(address)),
-            headers={"Host": url.netloc.decode(), "User-Agent": f"lexiseg/{version('lexiseg')}", **headers},
-            content=content,
-            # TLS verifies the certificate against the host name, although the connection goes to the address.
-            extensions={"sni_hostname": _name(url), "timeout": {"connect": CONNECT_SECONDS}},
-        )
+        """The response at the first address that takes a connection, with content that is not read yet."""
+        headers = {"Host": url.netloc.decode(), "User-Agent": f"lexiseg/{version('lexiseg')}", **headers}
+        # TLS verifies the certificate against the host name, although the connection goes to the address.
+        extensions = {"sni_hostname": _name(url), "timeout": {"connect": CONNECT_SECONDS}}
         async with httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False) as connection:
-            response = await connection.handle_async_request(request)
-            try:
-                yield response
-            finally:
-                await response.aclose()
+            for address in await self.addresses(url):
+                at_address = url.copy_with(host=str(address))
+                request = httpx.Request(method, at_address, headers=headers, content=content, extensions=extensions)
+                try:
+                    response = await connection.handle_async_request(request)
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    continue
+                try:
+                    yield response
+                finally:
+                    await response.aclose()
+                return
+        raise ImageNotFetched(self.unreachable)
 
 
 class UrlFetcher:
@@ -183,10 +186,14 @@ class UrlFetcher:
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            content_or_location = await self._ask(url)
-            if isinstance(content_or_location, bytes):
-                return content_or_location
-            url = self._target(url, content_or_location)
+            try:
+                async with self._hosts.send("GET", url, IMAGE_HEADERS) as response:
+                    if not response.has_redirect_location:
+                        return await content_of(response, FIELD, self._max_bytes)
+                    location = response.headers["location"]
+            except httpx.TransportError:
+                raise ImageNotFetched(f"{FIELD}: the connection broke off, or the response is not HTTP") from None
+            url = self._target(url, location)
         raise ImageNotFetched(f"{FIELD}: more than {MAX_REDIRECTS} redirects")
 
     def _target(self, url: httpx.URL, location: str) -> httpx.URL:
@@ -197,20 +204,6 @@ class UrlFetcher:
         except InvalidValue as refused:
             problem = f"a redirect leads to a URL that is not allowed ({refused.detail})"
             raise ImageNotFetched(f"{FIELD}: {problem}") from None
-
-    async def _ask(self, url: httpx.URL) -> bytes | str:
-        """The content as bytes, or the Location of a redirect as a string."""
-        for address in await self._hosts.addresses(url):
-            try:
-                async with self._hosts.send("GET", url, address, IMAGE_HEADERS) as response:
-                    if response.has_redirect_location:
-                        return response.headers["location"]
-                    return await content_of(response, FIELD, self._max_bytes)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                continue
-            except httpx.TransportError:
-                raise ImageNotFetched(f"{FIELD}: the connection broke off, or the response is not HTTP") from None
-        raise ImageNotFetched(self._hosts.unreachable)
 
 
 async def content_of(response: httpx.Response, field: str, max_bytes: int) -> bytes:
