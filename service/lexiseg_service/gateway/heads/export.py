@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
 
 from pydantic import Field
 
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import TeachingError, TooManyEntriesError
 from lexiseg_model.files.archives import open_zip
-from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import MAX_BYTES, MAX_PICTURES, Lesson
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.heads.collection import Change
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import KEY_LENGTH, classes_of
 from lexiseg_service.gateway.heads.schemas import HeadInput, Key, TaughtClassInput
@@ -39,15 +38,6 @@ class ExportedHead(StrictModel):
     keys: list[Key] = Field(max_length=MAX_PICTURES)
 
 
-@dataclass(frozen=True)
-class ImportedHead:
-    """What a file says of a head: its model, NAME@VERSION, its classes, and lessons by the keys of pictures."""
-
-    model: str
-    classes: tuple[ClassEntry, ...]
-    lessons: dict[str, bytes]
-
-
 def write(head: NamedHead, lessons: list[bytes]) -> bytes:
     listing = ExportedHead(
         model=head.model,
@@ -62,8 +52,8 @@ def write(head: NamedHead, lessons: list[bytes]) -> bytes:
     return file.getvalue()
 
 
-def read(content: bytes, limits: Limits) -> ImportedHead:
-    """Read what `write` wrote. Raises InvalidValue: something else came, or it is damaged."""
+def read(content: bytes, limits: Limits) -> Change:
+    """The whole head that `write` wrote, as a change. Raises InvalidValue: something else came, or it is damaged."""
     try:
         with open_zip(io.BytesIO(content), MAX_DIRECTORY) as archive:
             listing = validate(ExportedHead, parse_object(_content(archive, LISTING), limits), f"{LISTING}: ")
@@ -76,7 +66,7 @@ def read(content: bytes, limits: Limits) -> ImportedHead:
         check_line(key, f"{LISTING}: keys.{number}", KEY_LENGTH): _checked(lesson, key, names)
         for number, (key, lesson) in enumerate(zip(listing.keys, lessons, strict=True))
     }
-    return ImportedHead(listing.model, classes, by_key)
+    return Change(listing.model, classes, by_key, whole=True)
 
 
 def _content(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,8 +12,9 @@ from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput
-from lexiseg_service.gateway.image_requests import Images, Pace, gather_limited, with_field
+from lexiseg_service.gateway.image_requests import Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.backend import Taught
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, WorkerRequest
@@ -22,7 +23,6 @@ from lexiseg_service.question.schemas import ClassInput, MaskInput
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Limits
 
-Teach = Callable[[WorkerRequest], Awaitable[Taught]]
 MAX_OBJECTS = 256  # labelled regions of a picture
 KEY_LENGTH = 256  # characters
 LESSONS_SHARE = 0.8  # of the time until the deadline; the rest is for the solve
@@ -43,35 +43,18 @@ class ReviewedPicture:
     reviewed: tuple[ClassEntry, ...]
 
 
-class LessonDesk:
-    def __init__(self, teach: Teach, limits: Limits, images: Images) -> None:
-        self._teach = teach
-        self._limits = limits
-        self._images = images
+async def lessons_of(
+    use_case: UseCase, pictures: Sequence[ReviewedPicture], request: WorkerRequest
+) -> dict[str, bytes]:
+    """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline."""
+    pace = Pace("pictures", len(pictures), request.deadline, LESSONS_SHARE, "add further ones by PUT")
 
-    async def lessons(self, pictures: Sequence[ReviewedPicture], request: WorkerRequest) -> dict[str, bytes]:
-        """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline."""
-        pace = Pace("pictures", len(pictures), request.deadline, LESSONS_SHARE, "add further ones by PUT")
-        asks = [partial(self._lesson, picture, request, pace) for picture in pictures]
-        taught = await gather_limited(asks, request.deadline)
-        lessons: dict[str, bytes] = {}
-        for picture, lesson in zip(pictures, taught, strict=True):
-            key = picture.key or lesson.image_id
-            if key in lessons:
-                raise InvalidValue.of(f"{picture.field}.key", key, "another key for each picture")
-            lessons[key] = lesson.lesson
-        return lessons
-
-    async def _lesson(self, picture: ReviewedPicture, request: WorkerRequest, pace: Pace) -> Taught:
-        question = replace(
-            request,
-            vocabulary=Vocabulary(picture.reviewed),
-            regions=picture.regions,
-            region_classes=picture.region_classes,
-        )
+    async def teach(picture: ReviewedPicture) -> Taught:
+        vocabulary, of_regions = Vocabulary(picture.reviewed), picture.region_classes
+        question = replace(request, vocabulary=vocabulary, regions=picture.regions, region_classes=of_regions)
         field = f"{picture.field}.image"
         try:
-            lesson = await self._teach(await self._images.with_image(question, picture.image, field))
+            lesson = await use_case.backend.teach(await use_case.images.with_image(question, picture.image, field))
         except ServiceError as error:
             renamed = with_field(error, field)
             if not renamed.detail.startswith("pictures."):  # as of a full queue
@@ -80,17 +63,26 @@ class LessonDesk:
         pace.check()
         return lesson
 
-    async def read(self, body: HeadInput, classes: tuple[ClassEntry, ...]) -> list[ReviewedPicture]:
-        """The pictures of a request, for the classes of its head."""
-        if len(body.pictures) > MAX_PICTURES:
-            raise InvalidValue.of("pictures", f"{len(body.pictures)} pictures", f"at most {MAX_PICTURES} of a head")
-        n_bytes = sum(
-            len(picture.image.base64 or "") + sum(len(each.mask.counts) for each in picture.objects if each.mask)
-            for picture in body.pictures
-        )
-        by_name = {folded(entry.name): entry for entry in classes}
-        read = partial(_pictures, body.pictures, by_name, self._limits)
-        return await off_event_loop(n_bytes, lambda: list(read()))
+    taught = await gather_limited([partial(teach, picture) for picture in pictures], request.deadline)
+    lessons: dict[str, bytes] = {}
+    for picture, lesson in zip(pictures, taught, strict=True):
+        key = picture.key or lesson.image_id
+        if key in lessons:
+            raise InvalidValue.of(f"{picture.field}.key", key, "another key for each picture")
+        lessons[key] = lesson.lesson
+    return lessons
+
+
+async def reviewed_pictures(body: HeadInput, classes: tuple[ClassEntry, ...], limits: Limits) -> list[ReviewedPicture]:
+    """The pictures of a request, for the classes of its head."""
+    if len(body.pictures) > MAX_PICTURES:
+        raise InvalidValue.of("pictures", f"{len(body.pictures)} pictures", f"at most {MAX_PICTURES} of a head")
+    n_bytes = sum(
+        len(picture.image.base64 or "") + sum(len(each.mask.counts) for each in picture.objects if each.mask)
+        for picture in body.pictures
+    )
+    by_name = {folded(entry.name): entry for entry in classes}
+    return await off_event_loop(n_bytes, partial(_pictures, body.pictures, by_name, limits))
 
 
 def classes_of(body: HeadInput, before: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:
@@ -140,7 +132,7 @@ def pictures_of(reviewed: ReviewedSet, classes: Sequence[ClassEntry]) -> list[Re
 
 def _pictures(
     pictures: Sequence[PictureInput], classes: Mapping[str, ClassEntry], limits: Limits
-) -> Sequence[ReviewedPicture]:
+) -> list[ReviewedPicture]:
     shared: dict[ImageSource, ImageSource] = {}  # equal images are one object
     read = []
     for number, picture in enumerate(pictures):

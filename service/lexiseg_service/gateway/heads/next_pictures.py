@@ -10,7 +10,7 @@ import io
 import threading
 import zipfile
 import zlib
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import BinaryIO, NamedTuple
@@ -24,11 +24,11 @@ from lexiseg_model.files.names import is_hidden
 from lexiseg_model.vocabulary.heads import MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import MAX_UNPACKED_BYTES
-from lexiseg_service.gateway.image_requests import Images, Pace, gather_limited, with_field
+from lexiseg_service.gateway.image_requests import Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, MAX_FILES, parts_inside, unpacked_bytes
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.question.messages import ImageSource, WorkerRequest
 
-Segment = Callable[[WorkerRequest], Awaitable[WorkerAnswer]]
 _P = np.arange(1, 255) / 255
 # In bits, by the confidence of a pixel in 1/255: of the class that won it against all others.
 ENTROPY = np.concatenate([[0.0], -_P * np.log2(_P) - (1 - _P) * np.log2(1 - _P), [0.0]])
@@ -81,28 +81,25 @@ def mean_entropy(confidence: bytes) -> float:
     return float(np.dot(counts, ENTROPY) / sum(counts))
 
 
-class NextDesk:
-    def __init__(self, segment: Segment, images: Images) -> None:
-        self._segment = segment
-        self._images = images
+async def ranked(
+    use_case: UseCase, sources: Sequence[Source], request: WorkerRequest, unseen: Set[str]
+) -> list[Ranked]:
+    """The pictures in order. `request` asks with the head; `unseen` are its classes without pictures."""
+    if not 1 <= len(sources) <= MAX_PICTURES:
+        raise InvalidValue.of("images", f"{len(sources)} pictures", f"1 to {MAX_PICTURES}")
+    question = replace(request, mask="none", confidence=True)
+    pace = Pace("images", len(sources), request.deadline, 1.0, "order the others by another request")
 
-    async def ranked(self, sources: Sequence[Source], request: WorkerRequest, unseen: Set[str]) -> list[Ranked]:
-        """The pictures in order. `request` asks with the head; `unseen` are its classes without pictures."""
-        if not 1 <= len(sources) <= MAX_PICTURES:
-            raise InvalidValue.of("images", f"{len(sources)} pictures", f"1 to {MAX_PICTURES}")
-        question = replace(request, mask="none", confidence=True)
-        pace = Pace("images", len(sources), request.deadline, 1.0, "order the others by another request")
-        asks = [partial(self._ranked, source, question, unseen, pace) for source in sources]
-        ranked = await gather_limited(asks, request.deadline)
-        return sorted(ranked, key=lambda one: (not one.shows_unseen, -one.entropy))
-
-    async def _ranked(self, source: Source, question: WorkerRequest, unseen: Set[str], pace: Pace) -> Ranked:
+    async def rank(source: Source) -> Ranked:
         image = await asyncio.to_thread(source.open)
         try:
-            answer = await self._segment(await self._images.with_image(question, image, source.field))
+            answer = await use_case.backend.segment(await use_case.images.with_image(question, image, source.field))
         except ServiceError as error:
             raise with_field(error, source.field) from None
         pace.check()
         entropy = await asyncio.to_thread(mean_entropy, answer.confidence or b"")
         shows_unseen = any(segment.label in unseen for segment in answer.segments)
         return Ranked(source.key or answer.image_id, shows_unseen, entropy)
+
+    of_each = await gather_limited([partial(rank, source) for source in sources], request.deadline)
+    return sorted(of_each, key=lambda one: (not one.shows_unseen, -one.entropy))

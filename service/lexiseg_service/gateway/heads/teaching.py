@@ -19,18 +19,23 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue, ModelChanged, UnknownModel
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.heads.collection import Change, Heads, open_heads
-from lexiseg_service.gateway.heads.export import ImportedHead
 from lexiseg_service.gateway.heads.head import NamedHead
-from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of, pictures_of, with_classes_of
-from lexiseg_service.gateway.heads.next_pictures import NextDesk, Ranked, Source, sources_in
+from lexiseg_service.gateway.heads.lessons import (
+    classes_of,
+    lessons_of,
+    pictures_of,
+    reviewed_pictures,
+    with_classes_of,
+)
+from lexiseg_service.gateway.heads.next_pictures import Ranked, Source, ranked, sources_in
 from lexiseg_service.gateway.heads.reviewed_set import ArchiveDesk
 from lexiseg_service.gateway.heads.schemas import HeadInput, NextInput
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.use_case import LearnedClasses, UseCase, find_card
-from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.prompts import source_of
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.retries import for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -45,9 +50,7 @@ class Teaching:
         self.heads = heads
         self._use_case = use_case
         self._settings = settings
-        self._lessons = LessonDesk(use_case.backend.teach, settings.limits, use_case.images)
         self._archives = ArchiveDesk(settings.state_dir or settings.trainings)
-        self._next = NextDesk(use_case.backend.segment, use_case.images)
         self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
@@ -111,10 +114,11 @@ class Teaching:
             body = with_classes_of(body, reviewed)
         classes = classes_of(body, () if before is None or whole else before.classes, limits)
         model = str(ModelName.from_card(card))
-        pictures = await self._lessons.read(body, classes)
+        pictures = await reviewed_pictures(body, classes, limits)
         if reviewed is not None:
             pictures += pictures_of(reviewed, classes)
-        lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
+        request = WorkerRequest(None, Vocabulary(()), model, **origin)
+        lessons = await lessons_of(self._use_case, pictures, request)
         change = Change(
             *(model, classes, lessons, body.remove, whole),
             keep_days=body.keep_days,
@@ -127,16 +131,16 @@ class Teaching:
         return head if reviewed is None else replace(head, left_out=reviewed.left_out_sentence)
 
     async def import_head(
-        self, name: str, imported: ImportedHead, caller: Caller, preconditions: Preconditions = UNCONDITIONAL
+        self, name: str, imported: Change, caller: Caller, preconditions: Preconditions = UNCONDITIONAL
     ) -> NamedHead:
         """Keep an exported head in place of the one that has its name."""
         origin = self._use_case.origin(caller, time.monotonic())
         await self.heads.before(name, caller.owner, preconditions)
         card = self._card(name, imported.model)
         model = str(ModelName.from_card(card))
-        change = Change(
-            *(model, imported.classes, imported.lessons),
-            whole=True,
+        change = replace(
+            imported,
+            model=model,
             digest=self._use_case.backend.digest(model),
             width=card.teaching_size,
             preconditions=preconditions,
@@ -157,7 +161,8 @@ class Teaching:
         else:
             sources = await asyncio.to_thread(sources_in, archive, self._settings.limits.max_image_bytes)
         request = await self._use_case.request(Question(head=head.exact_name), caller)
-        return await self._next.ranked(sources, request, {one.name for one in head.solved.classes if not one.pictures})
+        unseen = {one.name for one in head.solved.classes if not one.pictures}
+        return await ranked(self._use_case, sources, request, unseen)
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
         named = await self.heads.taught(head, caller.owner)
