@@ -37,7 +37,7 @@ from tests.waiting import soon
 
 PACKAGES = {"S": "lexiseg_service", "M": "lexiseg_model", "L": "lexiseg_labels"}
 # Where calls on a clock begin, on any thread.
-ON_A_CLOCK = {"_resolve_forever", "_look_up", "_watch_forever", "WatchStatus", "_forever"}
+ON_A_CLOCK = {"for_ever", "_look_up", "_watch_forever", "WatchStatus", "_forever"}
 BESIDE = {"lexiseg_service/image/url_fetch.py"}  # which resolves the workers' names in threads of its own
 ROOTS = tuple(f"{Path(package.__path__[0]).parent}/" for package in (lexiseg_labels, lexiseg_model, lexiseg_service))
 # Runs only where a worker has died of a picture.

@@ -29,6 +29,7 @@ from lexiseg_service.image.reader import image_id_of
 from lexiseg_service.question.backend import Exemplified, Health, Taught
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.retries import for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
 from lexiseg_service.wire.messages import decode_answer, decode_exemplified, decode_taught
@@ -141,7 +142,7 @@ class RemoteBackend:
 
     async def start(self) -> None:
         await self._resolve()
-        self._looking = asyncio.create_task(self._resolve_forever())
+        self._looking = asyncio.create_task(for_ever(self._resolve, DNS_SECONDS))
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -184,14 +185,6 @@ class RemoteBackend:
 
     def _no_worker(self, model: str) -> NotReady:
         return NotReady(f"no worker with model {model} is ready")
-
-    async def _resolve_forever(self) -> None:
-        while True:
-            await asyncio.sleep(DNS_SECONDS)
-            try:
-                await self._resolve()
-            except Exception:  # the gateway must go on resolving
-                logger.exception("resolving workers failed")
 
     async def _resolve(self) -> None:
         addresses = await self._discovery.addresses()

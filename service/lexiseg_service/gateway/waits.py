@@ -1,30 +1,15 @@
-"""Waits that others may cut short, and work that is done again and again."""
+"""Waits that others may cut short."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-import structlog
 
 from lexiseg_service.errors import NotReady
 
-logger = structlog.get_logger("lexiseg.sweeper")
 GOING_DOWN = "the service is going down; send the request again"
-
-
-async def for_ever(work: Callable[[], Awaitable[object]], pause: float) -> None:
-    """Do some work every `pause` seconds; what fails is done at the next time."""
-    while True:
-        try:
-            await work()
-        except NotReady:  # a store is away
-            pass
-        except Exception as error:
-            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
-        await asyncio.sleep(pause)
 
 
 class Shutdown:

@@ -27,6 +27,7 @@ from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, SqliteStore, opening
 from lexiseg_service.records.store import Excess, Quota, Record, Store, StoreAway, Transaction
 from lexiseg_service.redis_link import open_link
+from lexiseg_service.retries import for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.checks import Check, check_folder
 from lexiseg_service.watch.metrics import Metrics
@@ -238,9 +239,9 @@ class Documents:
             await self._change(slot, remove)
 
     async def start(self) -> None:
-        """Read the snapshot, then again every `REFRESH_SECONDS`; a store that is away does not block the start."""
+        """Read the snapshot, and again every `REFRESH_SECONDS`; a store that is away does not block the start."""
         await self.read_all()
-        self._refreshing = asyncio.create_task(self._refresh())
+        self._refreshing = asyncio.create_task(for_ever(self.read_all, REFRESH_SECONDS))
 
     async def close(self) -> None:
         if self._refreshing is not None:
@@ -248,11 +249,6 @@ class Documents:
         self._store.close()
         if self._large is not self._store:
             self._large.close()
-
-    async def _refresh(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            await self.read_all()
 
     async def _view(self, read: Callable[[Any], Any]) -> Any:
         return await asyncio.to_thread(self._store.view, read)

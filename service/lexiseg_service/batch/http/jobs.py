@@ -40,12 +40,11 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import expiry, has_passed, rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, opening
 from lexiseg_service.records.store import Amounts, Excess, Quota
 from lexiseg_service.redis_link import open_link
-from lexiseg_service.retries import AWAY_SECONDS
+from lexiseg_service.retries import AWAY_SECONDS, for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.checks import check_folder
 from lexiseg_service.watch.collectors import JOBS, Gauges, Values

@@ -93,7 +93,9 @@ async def read(request: Request, limits: Limits) -> tuple[Question, list[ImageSo
         return question, [image]
     if kind.startswith("image/") or kind == "application/octet-stream":  # the first bytes tell the image type
         content = await request.body()
-        return _question_of_query(request, limits), [ImageSource(content)]
+        if "image" in request.query_params:
+            raise InvalidValue.of("image", request.query_params["image"], "the file in the body alone")
+        return validate(Question, _fields(request.query_params, limits)), [ImageSource(content)]
     raise MalformedRequest(
         f"content-type {kind or 'missing'!r}; send multipart/form-data, application/json, or the file as image/jpeg"
     )
@@ -174,13 +176,6 @@ async def read_form(
         await form.close()
         raise MalformedRequest("the multipart body ends before its last boundary")
     return form
-
-
-def _question_of_query(request: Request, limits: Limits) -> Question:
-    query = request.query_params
-    if "image" in query:
-        raise InvalidValue.of("image", query["image"], "the file in the body alone")
-    return validate(Question, _fields(query, limits))
 
 
 def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:

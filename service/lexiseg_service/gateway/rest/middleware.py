@@ -164,10 +164,9 @@ class RequestFrame:
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            if span is not NO_SPAN:
-                attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
-                fault = str(status) if status >= 500 else None
-                span.end(f"{method} {route}", attributes, fault, identity, key_id)
+            attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+            fault = str(status) if status >= 500 else None
+            span.end(f"{method} {route}", attributes, fault, identity, key_id)
 
 
 def route_of(scope: Scope) -> str:

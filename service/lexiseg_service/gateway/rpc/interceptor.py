@@ -256,9 +256,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            if span is not NO_SPAN:
-                fault = code.name if code in SERVERS_FAULT else None
-                span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
+            fault = code.name if code in SERVERS_FAULT else None
+            span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
 
 
 async def _answer_openly(method: Any, context: Context) -> None:

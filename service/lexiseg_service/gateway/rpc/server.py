@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
@@ -50,7 +49,11 @@ class Servicer(SegmentationServicer):
             answer = await self._use_case.segment(question, image, caller)
             encode = partial(encode_answer, answer, caller.request_id)
             message = await off_event_loop(answer.nbytes, encode)
-            check_answer_size(message, self._limits)
+            if (n_bytes := message.ByteSize()) > (limit := self._limits.grpc_bytes):  # the transport would not say why
+                raise TooLarge(
+                    f"the answer has {n_bytes:,} bytes, a gRPC message at most {limit:,}; "
+                    "ask for less at a time, for another mask format, or by REST"
+                )
         return message
 
     async def SegmentVideo(
@@ -102,16 +105,6 @@ async def counted(context: Context, metrics: Metrics) -> AsyncIterator[Caller]:
     except Exception as error:
         metrics.failures.labels(failure_reason(error)).inc()
         raise
-
-
-def check_answer_size(answer: Message, limits: Limits) -> None:
-    """Refuse an answer that the transport would refuse without saying why."""
-    n_bytes = answer.ByteSize()
-    if n_bytes > limits.grpc_bytes:
-        raise TooLarge(
-            f"the answer has {n_bytes:,} bytes, a gRPC message at most {limits.grpc_bytes:,}; "
-            "ask for less at a time, for another mask format, or by REST"
-        )
 
 
 def model_message(card: dict[str, Any]) -> pb.Model:

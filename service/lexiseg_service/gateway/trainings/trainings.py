@@ -18,10 +18,9 @@ from lexiseg_service.gateway.times import DAY, expiry, has_passed, rfc3339
 from lexiseg_service.gateway.trainings.training import ALIVE_SECONDS, STATES, UNENDED, Training, TrainingStore
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
-from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.documents import check_name
 from lexiseg_service.records.store import Amounts, Excess, Quota, Record, StoreAway
-from lexiseg_service.retries import AWAY_SECONDS
+from lexiseg_service.retries import AWAY_SECONDS, for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.collectors import TRAININGS, Gauges, Values
 from lexiseg_service.watch.metrics import Metrics
