@@ -59,7 +59,13 @@ class RedisTransaction:
     def rows(self, kind: str) -> list[Record]:
         client = self.watch(_index(kind), _rows(kind))
         rows = client.hgetall(_rows(kind))
-        return [_record(kind, name.decode("latin-1"), rows.get(name)) for name in sorted(client.smembers(_index(kind)))]
+        names = {name: name.decode("latin-1") for name in sorted(client.smembers(_index(kind)))}
+        # Without a row they are of 0.4, or only have items, which are written first.
+        return [
+            _record(kind, identity, rows.get(name))
+            for name, identity in names.items()
+            if name in rows or client.exists(_body(kind, identity))
+        ]
 
     def items(self, kind: str, identity: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
         key = _items(kind, identity)

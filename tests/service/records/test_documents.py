@@ -63,6 +63,7 @@ async def test_one_key_takes_no_place_of_anothers_and_none_by_what_has_expired(o
 
     assert await write("ann", "past", time.time() - 1)
     assert await write("ann", "one")
+    await documents.write_parts("ann~begun", {"a": b"part"})  # whose document may be refused
     assert await write("ann", "two")
     with pytest.raises(InvalidValue, match=r"at most 2 \w+ of one key; delete one first"):
         await write("ann", "three")
