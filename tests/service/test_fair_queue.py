@@ -26,14 +26,6 @@ def served(queue: FairQueue[str]) -> str:
     return item
 
 
-def test_clients_take_turns() -> None:
-    queue: FairQueue[str] = FairQueue()
-    for item in ("x0", "x1", "x2", "y0", "y1"):
-        queue.add(item, Sender(item[0]))
-
-    assert [served(queue) for _ in range(5)] == ["x0", "y0", "x1", "y1", "x2"]
-
-
 def test_the_flows_of_a_client_take_turns() -> None:
     queue: FairQueue[str] = FairQueue()
     for item in ("frame 0", "frame 1", "photograph 0"):
@@ -167,17 +159,6 @@ def test_a_large_request_is_begun_when_few_are_begun_and_not_answered(stage: Sta
 
     stage.until_begun(4)
     assert stage.begun[2:] == ["small", "begin 2"]
-
-
-def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None:
-    for n in range(10):
-        stage.put(f"x{n}")
-    stage.until_begun(3)
-    stage.put("y0", "y")
-    stage.gate.set()
-
-    stage.until_begun(11)
-    assert stage.begun.index("y0") <= 5
 
 
 def test_work_that_fails_costs_no_thread(stage: Stage) -> None:

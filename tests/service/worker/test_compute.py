@@ -158,26 +158,12 @@ def names(batch: list[Portion]) -> list[str]:
     return [portion.job.request.request_id for portion in batch]
 
 
-def test_the_room_in_a_batch_is_shared_by_clients() -> None:
-    queue = queue_of(*(job("x", name=f"x{n}") for n in range(9)), job("y", name="y0"), job("z", name="z0"))
-
-    assert names(next_batch(queue, 5)) == ["x0", "y0", "z0", "x1", "x2"]
-
-
 def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
     queue = queue_of(job("x", n_tiles=12, name="windows"), job("y", name="photograph"))
 
     batches = [[(each.request.request_id, first, last) for each, first, last in next_batch(queue, 5)] for _ in range(4)]
 
     assert batches == [[("windows", 0, 5)], [("photograph", 0, 1), ("windows", 5, 9)], [("windows", 9, 12)], []]
-
-
-def test_within_a_client_its_flows_alternate() -> None:
-    stream = [job("x", name=f"frame{n}", flow="stream") for n in range(3)]
-    queue = queue_of(*stream, job("x", name="photograph"), job("y", name="y0"), job("y", name="y1"))
-
-    batches = [names(next_batch(queue, 2)) for _ in range(3)]
-    assert batches == [["frame0", "y0"], ["photograph", "y1"], ["frame1", "frame2"]]
 
 
 def test_a_new_client_goes_before_those_already_served() -> None:

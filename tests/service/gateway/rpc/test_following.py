@@ -3,19 +3,15 @@
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 from PIL import Image
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_model.masks.rle import decode
-from lexiseg_model.types import Rle
 from tests import pictures
-from tests.model.video.moving import Corner, Mask, box, iou, scene, square
+from tests.model.video.moving import Corner, box, scene
 from tests.service.gateway.rpc.calling import error_in, failure
 from tests.service.gateway.rpc.streaming import Call, following, opened, read, rest
 
-GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
 HERE, THERE = (4, 4), (40, 20)
 
 
@@ -41,35 +37,12 @@ def numbers(answer: pb.SegmentVideoResponse) -> list[int]:
     return [segment.track_id for segment in answer.answer.segments]
 
 
-def mask_of(answer: pb.SegmentVideoResponse, number: int) -> Mask:
-    (segment,) = (each for each in answer.answer.segments if each.track_id == number)
-    rle = segment.mask.coco_rle
-    return np.asarray(decode(Rle((rle.size.height, rle.size.width), rle.counts, 0, (0, 0, 0, 0))), np.bool_)
-
-
 async def refusal(call: Call) -> str:
     """The field that a stream ended for."""
     failed = await failure(rest(call))
     assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
     (finding,) = error_in(failed).extra["errors"]
     return str(finding["field"])
-
-
-async def test_an_object_keeps_its_number_while_it_moves() -> None:
-    path = [(4 + 2 * step, 4 + step) for step in range(12)]
-    async with following() as gateway:
-        frames = [frame(shown(7, path[0]), red=path[0]), *(frame(red=corner) for corner in path[1:])]
-        answers = await rest(await opened(gateway, config(), *frames))
-
-    assert [numbers(answer) for answer in answers] == [[7]] * len(path)
-    assert [answer.answer.segments[0].HasField("prompt_index") for answer in answers] == [True] + [False] * 11
-    for corner, answer in zip(path, answers, strict=True):
-        assert iou(mask_of(answer, 7), square(corner)) > GOOD
-        assert answer.answer.task == pb.TASK_PROMPT
-        assert not answer.answer.segments[0].HasField("label")
-        assert answer.answer.segments[0].HasField("quality")
-        assert not answer.lost
-        assert not answer.state_reset
 
 
 async def test_what_a_dropped_frame_shows_is_followed_from_the_next_one_on() -> None:

@@ -35,15 +35,6 @@ def kind(error: grpc.aio.AioRpcError) -> str:
     return error_in(error).type
 
 
-@pytest.mark.parametrize("metadata", RIGHT)
-async def test_a_known_key_is_let_in_and_owns_what_it_asks(metadata: tuple[tuple[str, str], ...]) -> None:
-    backend = KnownBackend()
-    async with calling(backend=backend, api_keys=KEYS) as gateway:
-        await gateway.stub.Segment(request("sky"), metadata=metadata)
-
-    assert [asked.owner for asked in backend.asked] == ["camera"]
-
-
 @pytest.mark.parametrize("metadata", WRONG)
 async def test_without_a_known_key_every_method_is_unauthenticated(metadata: tuple[tuple[str, str], ...]) -> None:
     backend = KnownBackend()
