@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from itertools import chain
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lexiseg_model.types import Ring, Segment
+from lexiseg_model.types import Segment
 from lexiseg_service.adapters.tools import (
     SIMPLIFY,
     ask,
@@ -92,7 +92,9 @@ def question_fields(parameters: Parameters) -> dict[str, Any]:
 
 def shapes_of(segment: Segment, notes: Mapping[int | None, str]) -> list[dict[str, Any]]:
     """One polygon for each part of a segment, with the note on its class; several parts share a group id."""
-    parts = large_parts(segment.rings)
+    closed = [(corners := outline(ring)) + corners[:1] for ring in segment.rings]
+    least = MIN_PART * max(map(doubled_area, closed), default=0)
+    parts = [corners for corners in closed if doubled_area(corners) >= least]
     return [
         {
             "label": segment.label or "AUTOLABEL_OBJECT",
@@ -104,13 +106,6 @@ def shapes_of(segment: Segment, notes: Mapping[int | None, str]) -> list[dict[st
         }
         for corners in parts
     ]
-
-
-def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
-    """Closed outlines of a segment's parts, without parts below MIN_PART."""
-    parts = [(corners := outline(ring)) + corners[:1] for ring in rings]
-    areas = list(map(doubled_area, parts))
-    return [part for part, area in zip(parts, areas, strict=True) if area >= MIN_PART * max(areas)]
 
 
 router = APIRouter()

@@ -52,15 +52,13 @@ class RowAnswer(NamedTuple):
 def answer_of(row: Row, model: str) -> RowAnswer:
     """The answer of a row, for the writers of data sets; `model` is NAME or NAME@VERSION."""
     size = (row["size"][0], row["size"][1])
-    entries = enumerate(row["segments"] or (), 1)
-    segments = tuple(segment_of(_as_answered(number, segment), size, None) for number, segment in entries)
-    return RowAnswer(row["id"], model.partition("@")[0], row["model_digest"], size, segments)
-
-
-def _as_answered(number: int, segment: Mapping[str, Any]) -> dict[str, Any]:
-    # The column's 32 bits hold 0.9996 as 0.9995999932: a format that does not round would tell the doors apart.
-    score = round(segment["score"], SCORE_DECIMALS)
-    return {"id": number, "mask": {"format": "coco_rle", **segment["rle"]}, **segment, "score": score}
+    segments = []
+    for number, each in enumerate(row["segments"] or (), 1):
+        # The column's 32 bits hold 0.9996 as 0.9995999932: a format that does not round would tell the doors apart.
+        score = round(each["score"], SCORE_DECIMALS)
+        entry = {"id": number, "mask": {"format": "coco_rle", **each["rle"]}, **each, "score": score}
+        segments.append(segment_of(entry, size, None))
+    return RowAnswer(row["id"], model.partition("@")[0], row["model_digest"], size, tuple(segments))
 
 
 def row_of_line(line: Mapping[str, Any]) -> Row:

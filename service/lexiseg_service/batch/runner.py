@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ import structlog
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.files import Files, question_path
-from lexiseg_service.batch.ledger.job import UNENDED, Job, Ledger, Line, Progress
+from lexiseg_service.batch.ledger.job import UNENDED, Job, Ledger, Line, Progress, ask_ledger
 from lexiseg_service.batch.loop import PictureRunner, Preempted, pause, work
 from lexiseg_service.batch.question_copy import QuestionCopy
 from lexiseg_service.batch.sources.source import Picture
@@ -37,6 +37,7 @@ from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.records.store import StoreAway
+from lexiseg_service.retries import for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 from lexiseg_service.watch.metrics import Metrics
@@ -199,16 +200,8 @@ class Runner:
         self._in_thread = self.pictures.in_thread
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._renew_leases()), asyncio.create_task(self._give_turns())]
-
-    @contextmanager
-    def holding(self, holder: str) -> Iterator[None]:
-        """Renew the lease of another holder, too, while the block runs."""
-        self._holders.add(holder)
-        try:
-            yield
-        finally:
-            self._holders.discard(holder)
+        renewing = for_ever(self._renew_leases, LEASE_SECONDS / BEATS)
+        self._tasks = [asyncio.create_task(renewing), asyncio.create_task(self._give_turns())]
 
     def detail(self, identity: str) -> str | None:
         return self._details.get(identity, self._away)
@@ -237,10 +230,7 @@ class Runner:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _renew_leases(self) -> None:
-        while True:
-            with suppress(StoreAway):
-                await self._in_thread(self._ledger.renew_leases, tuple(self._holders), LEASE_SECONDS)
-            await asyncio.sleep(LEASE_SECONDS / BEATS)
+        await ask_ledger(self._ledger.renew_leases, tuple(self._holders), LEASE_SECONDS)
 
     async def _give_turns(self) -> None:
         """Open lanes for the jobs that are next, whenever that may have changed, and now and then."""

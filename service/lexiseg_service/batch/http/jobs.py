@@ -32,7 +32,7 @@ from lexiseg_service.batch.ledger.job import (
     ask_ledger,
 )
 from lexiseg_service.batch.loop import Fetch
-from lexiseg_service.batch.runner import Runner, part_path
+from lexiseg_service.batch.runner import POLL_SECONDS, Runner, part_path
 from lexiseg_service.batch.sources.archive import in_archive
 from lexiseg_service.batch.sources.source import FOLDER, Picture, SourceKind, allowed, in_folder, numbered
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, TooLarge, UnknownJob, UrlFetchOff
@@ -156,7 +156,7 @@ class Jobs:
         work = (
             for_ever(self._eraser.go_on, REPEAT_SECONDS),
             for_ever(self._eraser.erase_expired, SWEEP_SECONDS),
-            self._notices.send(self._runner.holding),
+            for_ever(self._notices.look, POLL_SECONDS),
         )
         self._tasks = [asyncio.create_task(endless) for endless in work]
 
@@ -165,6 +165,7 @@ class Jobs:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
+            await self._notices.close()
             await self._runner.close(self._settings.drain_seconds)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self.ledger.close)

@@ -13,7 +13,7 @@ import hmac
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -22,7 +22,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from lexiseg_service.batch.ledger.job import Job, Ledger, Notice, Progress, Webhook, ask_ledger
-from lexiseg_service.batch.runner import LEASE_SECONDS, POLL_SECONDS
+from lexiseg_service.batch.runner import LEASE_SECONDS
 from lexiseg_service.batch.sources.source import SourceKind
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, NotReady
 from lexiseg_service.image.url_fetch import HostGuard, SystemResolver
@@ -115,31 +115,24 @@ class Notices:
         self._output = output
         self._metrics = metrics
         self.senders: dict[SourceKind, Send] = {}  # adapters that tell of the end of jobs, in place of a webhook
-        self.sending: dict[str, asyncio.Task[None]] = {}  # by job
+        self._holder = uuid.uuid4().hex
+        self._sending: dict[str, asyncio.Task[None]] = {}  # by job
 
-    async def send(self, holding: Callable[[str], AbstractContextManager[None]]) -> None:
-        """Send notices of jobs that have ended, until it is cancelled; `holding` renews the lease of a holder."""
-        holder = uuid.uuid4().hex
-        try:
-            with holding(holder):
-                while True:
-                    await self._look(holder)
-                    await asyncio.sleep(POLL_SECONDS)
-        finally:
-            for task in self.sending.values():
-                task.cancel()
-            with suppress(NotReady):
-                await ask_ledger(self._ledger.release_lease, holder)  # another gateway sends the rest at once
+    async def look(self) -> None:
+        """Begin to send the notices of jobs that have ended; to be repeated within `LEASE_SECONDS`."""
+        await ask_ledger(self._ledger.renew_leases, (self._holder,), LEASE_SECONDS)
+        for identity in await ask_ledger(self._ledger.due_notices, self._holder):
+            if identity not in self._sending:
+                self._sending[identity] = asyncio.create_task(self._send(identity))
+        for identity, task in [*self._sending.items()]:
+            if await ask_ledger(self._ledger.job, identity) is None:
+                task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
 
-    async def _look(self, holder: str) -> None:
+    async def close(self) -> None:
+        for task in self._sending.values():
+            task.cancel()
         with suppress(NotReady):
-            await ask_ledger(self._ledger.renew_leases, (holder,), LEASE_SECONDS)
-            for identity in await ask_ledger(self._ledger.due_notices, holder):
-                if identity not in self.sending:
-                    self.sending[identity] = asyncio.create_task(self._send(identity))
-            for identity, task in [*self.sending.items()]:
-                if await ask_ledger(self._ledger.job, identity) is None:
-                    task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
+            await ask_ledger(self._ledger.release_lease, self._holder)  # another gateway sends the rest at once
 
     async def _send(self, identity: str) -> None:
         try:
@@ -154,4 +147,4 @@ class Notices:
         except NotReady:  # the notice is still due
             pass
         finally:
-            del self.sending[identity]
+            del self._sending[identity]

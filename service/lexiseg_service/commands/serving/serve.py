@@ -239,7 +239,10 @@ def run(settings: Settings) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status."""
     if settings.trainings is not None:
         trainer.check(settings)
-    _check_phrases(settings)
+    named, served = settings.phrases_model, settings.model_names
+    if named is not None and named not in (models := {*served, *(name.partition("@")[0] for name in served)}):
+        expected = f"one of LEXISEG_MODEL ({', '.join(sorted(models))})"
+        raise InvalidValue.of("--phrases-model / LEXISEG_PHRASES_MODEL", named, expected)
     names = [f"worker-{number}" for number in range(count(settings))]
     logs.configure(settings, "serve")
     sockets = SocketFolder()
@@ -255,14 +258,6 @@ def run(settings: Settings) -> int:
     finally:
         if os.getpid() == supervisor_pid:
             sockets.remove()
-
-
-def _check_phrases(settings: Settings) -> None:
-    named, served = settings.phrases_model, settings.model_names
-    if named is not None and named not in (names := {*served, *(name.partition("@")[0] for name in served)}):
-        raise InvalidValue.of(
-            "--phrases-model / LEXISEG_PHRASES_MODEL", named, f"one of LEXISEG_MODEL ({', '.join(sorted(names))})"
-        )
 
 
 def _worker(settings: Settings, socket: Path) -> int:

@@ -11,14 +11,12 @@ from starlette.routing import Route
 
 from lexiseg_model.errors import ModelError
 from lexiseg_service.commands.serving.hosting import Server
-from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.watch.collectors import metrics_socket
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.probes import get_liveness, get_metrics, get_readiness
 from lexiseg_service.watch.tracing import open_tracing
-from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.grpc_server import worker_server
 from lexiseg_service.worker.worker import ModelWorker
@@ -37,7 +35,17 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     crashes = None if socket is None else CrashRecord(socket)
     worker = ModelWorker(settings, metrics, lambda: server.give_up(), tracing, crashes)
     grpc = worker_server(worker, settings, metrics, socket)
-    app = http_app(worker, grpc, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await worker.start()
+        yield
+        await grpc.close()
+        await worker.close()
+
+    routes = [Route("/livez", get_liveness), Route("/readyz", get_readiness), Route("/metrics", get_metrics)]
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.use_case, app.state.metrics, app.state.grpc = worker, metrics, grpc
     if socket is None:
         server = Server(app, grpc, settings, settings.metrics_port, GREETING)
     else:
@@ -46,19 +54,3 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     if worker.failure is not None:
         raise ModelError(worker.failure)
     return status
-
-
-def http_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlette:
-    """Routes /livez, /readyz and /metrics; the lifespan starts the backend, and closes it after the gRPC server."""
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await backend.start()
-        yield
-        await server.close()
-        await backend.close()
-
-    routes = [Route("/livez", get_liveness), Route("/readyz", get_readiness), Route("/metrics", get_metrics)]
-    app = Starlette(routes=routes, lifespan=lifespan)
-    app.state.use_case, app.state.metrics, app.state.grpc = backend, metrics, server
-    return app
