@@ -1,6 +1,7 @@
 """`lexiseg ...` in this process, as the shell sees it."""
 
 import json
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ import typer
 
 from lexiseg_labels.formats import coco
 from lexiseg_service import cli
+from tests import once
+from tests.service.gateway.heads.labelled import labelme
 
 TYPED = cli.app
 
@@ -48,6 +51,19 @@ class CommandLine:
         else:
             status = 0
         return Outcome(status, *self._capsys.readouterr())
+
+
+def taught(lexiseg: CommandLine, here: Path) -> tuple[object, ...]:
+    """Options of a state directory with the head `gadgets`, which `here/set` teaches: once for a run of the tests."""
+
+    def teach(state: Path) -> None:
+        outcome = lexiseg("teach", here / "set", "--name", "gadgets", "--state-dir", state)
+        assert outcome.status == 0, outcome.err
+
+    if not (here / "set").exists():
+        labelme(here / "set")
+    shutil.copytree(once.made("gadgets", teach), here / "state")
+    return "--state-dir", here / "state"
 
 
 def written(out: Path, name: str = coco.ANNOTATIONS) -> dict[str, Any]:

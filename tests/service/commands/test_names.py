@@ -36,8 +36,6 @@ def album(tmp_path: Path) -> Path:
         ("coco", [".png", ".jpg"]),
         ("yolo", [".jpg", ".txt"]),
         ("voc", [".jpg", ".png", ".png", ".xml"]),
-        ("labelme", [".json"]),
-        ("labelmap", [".png"]),
         ("cutout", ["-1-sky.png", "-2-building.png"]),
     ],
 )

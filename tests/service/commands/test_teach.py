@@ -13,6 +13,7 @@ from lexiseg_service.gateway.heads import reviewed_set
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.commands.command_line import CommandLine, written
+from tests.service.commands.command_line import taught as gadgets
 from tests.service.commands.listening import listening
 from tests.service.gateway.heads.labelled import coco, labelme, yolo
 from tests.service.gateway.known_backend import KnownBackend
@@ -25,16 +26,12 @@ def kept(tmp_path: Path) -> list[str]:
     return ids_in(tmp_path / "state", "head")
 
 
-@pytest.mark.parametrize(
-    ("write", "packed"), [(labelme, None), (coco, "zip"), (yolo, "tar")], ids=["Labelme", "COCO", "YOLO"]
-)
+@pytest.mark.parametrize(("write", "packed"), [(coco, "zip"), (yolo, "tar")], ids=["COCO", "YOLO"])
 def test_a_set_of_a_tool_is_a_head(
-    lexiseg: CommandLine, tmp_path: Path, write: Callable[[Path], None], packed: str | None
+    lexiseg: CommandLine, tmp_path: Path, write: Callable[[Path], None], packed: str
 ) -> None:
-    source = tmp_path / "exported"
-    write(source)
-    if packed is not None:
-        source = Path(shutil.make_archive(str(tmp_path / "packed"), packed, source))
+    write(tmp_path / "exported")
+    source = shutil.make_archive(str(tmp_path / "packed"), packed, tmp_path / "exported")
 
     outcome = lexiseg("teach", source, "--name", "gadgets", "--state-dir", tmp_path / "state")
 
@@ -63,9 +60,7 @@ def test_a_file_of_labels_teaches_what_is_reviewed_and_says_what_is_left_out(
 
 
 def test_what_was_taught_is_found_before_other_words(lexiseg: CommandLine, tmp_path: Path) -> None:
-    labelme(tmp_path / "set")
-    here = ("--state-dir", tmp_path / "state")
-    lexiseg("teach", tmp_path / "set", "--name", "gadgets", *here)
+    here = gadgets(lexiseg, tmp_path)
 
     outcome = lexiseg(
         *("segment", tmp_path / "set/0.jpg", "--head", "gadgets", "-c", "sky", "-c", "Gadget"),

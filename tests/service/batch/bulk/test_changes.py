@@ -18,7 +18,7 @@ from lexiseg_service.records.documents import run_with
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.batch.bulk import jobs
-from tests.service.commands.command_line import CommandLine
+from tests.service.commands.command_line import CommandLine, taught
 from tests.service.gateway.heads.labelled import labelme
 
 EVERY_FORMAT = [word for name in formats() for word in ("--to", name)]
@@ -39,15 +39,11 @@ def vocabulary(*classes: Any, **fields: Any) -> Change:
     return change
 
 
-def taught(lexiseg: CommandLine, here: Path) -> object:
-    return lexiseg("teach", here / "set", "--name", "gadgets", "--state-dir", here / "state")
-
-
 def corrected(lexiseg: CommandLine, here: Path) -> object:
     labels = json.loads((here / "set/0.json").read_text())
     labels["shapes"][0]["label"] = "gizmo"
     (here / "set/0.json").write_text(json.dumps(labels))
-    return taught(lexiseg, here)
+    return lexiseg("teach", here / "set", "--name", "gadgets", "--state-dir", here / "state")
 
 
 def head_deleted(lexiseg: CommandLine, here: Path) -> object:

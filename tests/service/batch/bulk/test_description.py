@@ -45,16 +45,15 @@ def test_a_description_of_a_job_is_done_as_it_says(lexiseg: CommandLine, tmp_pat
         ),
     ],
 )
-@pytest.mark.parametrize("described_first", [True, False])
 def test_a_description_and_the_same_command_line_are_one_job(
-    lexiseg: CommandLine, tmp_path: Path, question: Any, options: tuple[Any, ...], described_first: bool
+    lexiseg: CommandLine, tmp_path: Path, question: Any, options: tuple[Any, ...]
 ) -> None:
     source = jobs.folder(tmp_path / "in", 2)
     described_job = ("--job", described(tmp_path, folder=f"{source}/", question=question, to="coco"), tmp_path / "out")
     typed_job = (source, tmp_path / "out", *options, "--to", "coco")
     files = []
 
-    for job in (described_job, typed_job) if described_first else (typed_job, described_job):
+    for job in (described_job, typed_job):
         outcome = lexiseg("bulk", *job, "--local")
         assert outcome.status == 0, outcome.err
         made = {path: path.read_bytes() for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()}

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from lexiseg_service.batch import runner
 from lexiseg_service.batch.runner import LANES, TURN
 from lexiseg_service.gateway.admission.key_file import line_of
 from tests.service.batch.http.asking import PNG, create, finished, zipped
@@ -19,7 +21,7 @@ from tests.waiting import until
 
 MANY, FEW = 100, 5
 LARGE, SMALL = (zipped({f"{number:03d}.png": PNG for number in range(count)}) for count in (MANY, FEW))
-KEYS = ",".join(line_of(name, f"key of {name}", ["segment"]) for name in "abcdefghijklmnopqrst")
+KEYS = ",".join(line_of(name, f"key of {name}", ["segment"]) for name in "abcdefg")
 
 
 @dataclass
@@ -64,13 +66,15 @@ def test_a_small_job_does_not_wait_for_the_jobs_of_another_client(tmp_path: Path
         by["a"].delete("/v1/data")
 
 
-def test_a_client_that_comes_when_all_lanes_are_held_gets_one_within_a_turn(tmp_path: Path) -> None:
-    backend = Held()
-    names = "abcdefghijklmnopqrst"
+def test_a_client_that_comes_when_all_lanes_are_held_gets_one_within_a_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LANES", 4)
+    backend, names = Held(), "abcdefg"
     with clients(backend, tmp_path, names) as by:
         for name in names[:-1]:
             assert create(by[name], LARGE).status_code == 202
-        until(lambda: backend.waiting == LANES)
+        until(lambda: backend.waiting == 4)
 
         created = create(by[names[-1]], SMALL)
         backend.open_for = math.inf
@@ -111,12 +115,15 @@ def test_beside_other_requests_clients_take_turns(tmp_path: Path) -> None:
         assert order[:last].count("a") <= 4 * LANES
 
 
-def test_clients_that_have_used_their_quota_hold_no_lanes_that_others_need(tmp_path: Path) -> None:
-    names = "abcdefghijklmnopqrst"
+def test_clients_that_have_used_their_quota_hold_no_lanes_that_others_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LANES", 4)
+    names = "abcdefg"
     limited = [line_of(name, f"key of {name}", ["segment"], ["daily=3"]) for name in names[:-1]]
     keys = ",".join([*limited, line_of(names[-1], f"key of {names[-1]}", ["segment"])])
     backend = KnownBackend()
-    with clients(backend, tmp_path, names, api_keys=keys) as by:
+    with clients(backend, tmp_path, names, api_keys=keys, drain_seconds="0") as by:
         for name in names[:-1]:
             assert create(by[name], SMALL).status_code == 202
         until(lambda: len(backend.asked) == 2 * len(limited))  # the first of three created the job

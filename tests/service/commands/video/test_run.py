@@ -25,10 +25,9 @@ from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoF
 from tests.command import ended
 from tests.model.stand_in import ColourSegmenter, picture
 from tests.model.video import moving
-from tests.service.commands.command_line import CommandLine
+from tests.service.commands.command_line import CommandLine, taught
 from tests.service.commands.video import clips
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.heads.labelled import labelme
 from tests.service.gateway.serving import on_ports
 from tests.waiting import SOON, until
 
@@ -49,9 +48,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_clip_is_asked_about_what_was_taught(lexiseg: CommandLine, tmp_path: Path) -> None:
-    labelme(tmp_path / "set")
-    here = ("--state-dir", tmp_path / "state")
-    lexiseg("teach", tmp_path / "set", "--name", "gadgets", *here)
+    here = taught(lexiseg, tmp_path)
     clip, lines = clips.panning(tmp_path / "clip.mp4", 3), tmp_path / "out.jsonl"
 
     outcome = lexiseg("video", clip, "--head", "gadgets", "-c", "sky", "--json", lines, *here)

@@ -11,6 +11,8 @@ from PIL import Image
 from lexiseg_service.commands.video.source import SourceFailure, VideoSource, is_live
 from tests.service.commands.video import clips
 
+NOISE = np.random.default_rng(0).integers(0, 255, (20, 96, 128, 3), np.uint8)
+
 
 def test_every_frame_comes_with_its_time(tmp_path: Path) -> None:
     with closing(VideoSource(str(clips.halves(tmp_path / "clip.mp4", 5)))) as source:
@@ -83,9 +85,7 @@ def test_of_two_tracks_the_one_that_players_show_is_read(tmp_path: Path) -> None
 
 
 def test_a_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    noise = [chance.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(20)]
-    whole = clips.written(tmp_path / "whole.mkv", noise, codec="mpeg4").read_bytes()
+    whole = clips.written(tmp_path / "whole.mkv", NOISE, codec="mpeg4").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
 
     with closing(VideoSource(str(tmp_path / "cut.mkv"))) as source:
@@ -95,9 +95,7 @@ def test_a_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
 
 
 def test_an_mp4_that_was_cut_says_how_much_is_missing(tmp_path: Path) -> None:
-    chance = np.random.default_rng(0)
-    noise = [chance.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(20)]
-    whole = clips.written(tmp_path / "whole.mp4", noise, movflags="faststart").read_bytes()
+    whole = clips.written(tmp_path / "whole.mp4", NOISE, movflags="faststart").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
 
     for name, problems in (("whole.mp4", 0), ("cut.mp4", 1)):
