@@ -154,10 +154,7 @@ class _Task:
 
 
 class FairExecutor:
-    """Runs the work of many clients, `size` large tasks at a time; safe to use from any thread.
-
-    `small_in_flight` says whether there is small work, here or in a stage with other threads.
-    """
+    """Runs the work of many clients, `size` large tasks at a time, one less while `small_in_flight`; thread-safe."""
 
     def __init__(
         self,

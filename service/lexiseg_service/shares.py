@@ -78,10 +78,7 @@ class Shares:
         return self._grant(client, amount)
 
     async def wait(self, client: str, amount: int, seconds: float, adds_to: Hold | None = None) -> Hold:
-        """Take an amount as soon as it is free and earlier ones in the fair queue are served.
-
-        `adds_to` is what the same request of the client holds already.
-        """
+        """Take an amount as soon as it is free and due; `adds_to` is what the same request holds already."""
         amount = self._bounded(amount)
         if self._is_next(client, amount, adds_to) or (not self._waiting and self._refusal(client, amount) is None):
             return self._grant(client, amount)

@@ -50,10 +50,7 @@ HANDSHAKE_WORDS = ("ssl", "tls", "handshake", "certificate")
 
 
 class WorkerLost(Exception):
-    """The connection broke or was refused, or the worker stalled.
-
-    The call may have been executed; calls are idempotent, so a retry is safe.
-    """
+    """The connection broke or was refused, or the worker stalled; calls are idempotent, so a retry is safe."""
 
 
 class WorkerLink:

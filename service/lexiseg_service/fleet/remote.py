@@ -105,10 +105,7 @@ class RemoteBackend:
         return decode_taught(await self._routed(request, WorkerLink.teach))
 
     async def _routed(self, request: WorkerRequest, ask: Ask[T]) -> T:
-        """Call the worker of the request's image, then others as long as one may answer instead.
-
-        Without the file, workers that may have it cached are called: the one that got it by spilling, then by rank.
-        """
+        """Call the worker of the request's image (without the file, one that may have it), then others."""
         cached = request.image is None
         image_id = request.image_id or image_id_of(request.image or b"")
         model = ModelName.parse(request.model)

@@ -87,11 +87,7 @@ def image_id_of(image: bytes) -> str:
 
 
 class HeaderReader:
-    """Reads headers of many clients' images, fairly between them, within the deadline.
-
-    Parsing holds the GIL for as long as `pictures.structure` allows; on the event loop's own pool one client's files
-    would delay Redis, keys and the images of all others.
-    """
+    """Reads headers, fairly between clients: on the event loop's own pool one client's would delay all others."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

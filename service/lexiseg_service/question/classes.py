@@ -17,10 +17,7 @@ MAX_GLOSS = 512  # characters: what a text tower reads of a sentence
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
-    """The vocabulary of a question: its own classes, the vocabulary's that it names, or none for only prompts.
-
-    The classes of its head join with `with_learned`.
-    """
+    """The vocabulary of a question: its own classes, the vocabulary's that it names, or none for only prompts."""
     background = True if question.background is None else question.background
     if named is None and not question.classes and question.head is not None:
         vocabulary = Vocabulary((), _background(background, (), limits))

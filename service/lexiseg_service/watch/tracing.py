@@ -35,7 +35,7 @@ class StageTime(NamedTuple):
 
 
 class RequestSpan:
-    """The span of one HTTP request or gRPC call; without tracing it is `NO_SPAN`."""
+    """The span of one HTTP request or gRPC call; without tracing it is `NO_SPAN`, which has no end."""
 
     def __init__(self, span: Span | None = None) -> None:
         self._span = span
@@ -53,9 +53,8 @@ class RequestSpan:
     def end(
         self, name: str, attributes: Mapping[str, str | int], fault: str | None, request_id: str, key_id: str | None
     ) -> None:
-        """End the span, if there is one; `fault` is the status where something failed on our side."""
-        if self._span is None:
-            return
+        """End the span; `fault` is the status where something failed on our side."""
+        assert self._span is not None
         from opentelemetry.trace import StatusCode
 
         self._span.update_name(name)

@@ -1,11 +1,9 @@
 """The compute stage: a fair queue, and the threads that own the device, for all models.
 
 A batch begins with the job that is next in the fair queue, with a tile as unit; the queue fills it with jobs of the
-same key (model and bucket). A job with more tiles than fit gives some of them and keeps its place.
-
-A thread takes the next batch, up to max_batch tiles of one model and one bucket. Between two batches it runs other work
-for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches: it has one
-thread for each core; their passes of one tile each use the cores that others leave idle between two operators.
+same model and bucket. A job with more tiles than fit keeps its place. Between two batches a thread runs other work for
+the device, such as a warm-up. A GPU has one thread. A CPU gains nothing from batches: it has one thread for each core;
+their passes of one tile each use the cores that others leave idle between two operators.
 """
 
 from __future__ import annotations

@@ -49,10 +49,7 @@ def _others(options: InferenceOptions) -> tuple[list[InferenceOptions], list[Inf
 
 
 class FeatureCache(Lru[FeatureKey, Remembered]):
-    """FeatureKey -> Remembered, bounded in bytes; safe to use from any thread.
-
-    Features grow while they are used, by results derived from them: `weigh` an entry after each use.
-    """
+    """Thread-safe; features grow by results derived from them: `weigh` an entry after each use."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(max_bytes, lambda _, entry: entry.nbytes)

@@ -48,11 +48,9 @@ UNFAMILIAR = "unfamiliar-word"
 
 
 class FinishStage:
-    """Jobs with features and text rows in; their answers are set.
+    """Renders jobs on a fair executor, a frame after the frame before it.
 
-    A job is rendered on a fair executor, after the jobs that it depends on. A frame waits for the frame before it.
-    The first job of an image computes what is derived from its features (proposals, for example); other jobs of the
-    same kind wait for it (single-flight). Nothing that waits occupies a thread.
+    The first job of an image computes what is derived from its features (single-flight). What waits takes no thread.
     """
 
     def __init__(self, executor: FairExecutor, features: FeatureCache, metrics: Metrics) -> None:
@@ -154,10 +152,7 @@ def render(job: Job[WorkerAnswer]) -> WorkerAnswer:
 def render_frame(
     job: Job[T], steady: Steady | None = None, follow: tasks.Follow | None = None
 ) -> tuple[WorkerAnswer, Segmentation]:
-    """The answer of a job with its features, and the masks behind it.
-
-    Of a video frame `steady` averages logits over frames, `follow` gives the masks of objects.
-    """
+    """The answer of a job, and its masks; of a frame `steady` averages logits, `follow` gives the masks of objects."""
     assert job.features is not None
     request, segmenter = job.request, job.loaded.segmenter
     began = time.monotonic()

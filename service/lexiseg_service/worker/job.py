@@ -218,10 +218,7 @@ class Lane:
 
 
 class Admission:
-    """Places and lanes of the requests in flight. Not thread-safe.
-
-    A client without others has `queue_limit` places, several have half as many again, all background work a quarter.
-    """
+    """Places and lanes of the requests in flight; background work has a quarter of one client's. Not thread-safe."""
 
     def __init__(self, queue_limit: int) -> None:
         self._places = Shares("requests", queue_limit + (queue_limit + 1) // 2, 2 / 3)

@@ -164,9 +164,10 @@ class RequestFrame:
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
-            fault = str(status) if status >= 500 else None
-            span.end(f"{method} {route}", attributes, fault, identity, key_id)
+            if span is not NO_SPAN:
+                attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+                fault = str(status) if status >= 500 else None
+                span.end(f"{method} {route}", attributes, fault, identity, key_id)
 
 
 def route_of(scope: Scope) -> str:
@@ -226,10 +227,7 @@ class WebPages:
         return is_listed or is_loopback(name) or (not self._on_loopback and address_of(name) is not None)
 
     def _check_origin(self, headers: Headers) -> None:
-        """Refuse a write of another site, as Go's http.CrossOriginProtection does.
-
-        Browsers send Sec-Fetch-Site over TLS and to localhost, else only Origin.
-        """
+        """Refuse a write of another site; browsers send Sec-Fetch-Site over TLS and to localhost, else only Origin."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if EVERY in self._origins or origin in self._origins:
             return

@@ -256,8 +256,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            fault = code.name if code in SERVERS_FAULT else None
-            span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
+            if span is not NO_SPAN:
+                fault = code.name if code in SERVERS_FAULT else None
+                span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
 
 
 async def _answer_openly(method: Any, context: Context) -> None:

@@ -98,10 +98,7 @@ class _Slot:
 
 
 class ModelPool:
-    """The models that are served, the default one first; safe to use from any thread.
-
-    `max_bytes` of the weights of all loaded models; at most `max_waiting` requests wait for loads.
-    """
+    """The models that are served, the default one first; at most `max_waiting` requests wait for loads; thread-safe."""
 
     def __init__(
         self,
@@ -170,10 +167,7 @@ class ModelPool:
         return True
 
     def exchange(self, served: Served, new: Served, segmenter: Segmenter | None = None) -> bool:
-        """Replace a model (without `segmenter` it is loaded on demand); False while the old one is being loaded.
-
-        Holders of the old one keep it until they release it.
-        """
+        """Replace a model (without `segmenter` it is loaded on demand); False while the old one is being loaded."""
         with self._changed:
             slot = self._slots[ModelName.from_card(served.card)]
             if slot.is_loading:
@@ -210,10 +204,7 @@ class ModelPool:
         return loaded.segmenter.digest if loaded else None
 
     def acquire(self, name: str) -> Future[Loaded]:
-        """A model, NAME or NAME@VERSION, held for the caller: at once, or when it is loaded.
-
-        The caller releases it. Cancelling the future gives it up; a load without a waiting request is not begun.
-        """
+        """A model, NAME or NAME@VERSION, when it is loaded; the caller releases it, or cancels the future."""
         ready: Future[Loaded] = Future()
         with self._changed:
             slot = self._slot(name)
