@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route
 
 from tests import pictures
+from tests.integration.playground.expect import expect
 
 CHINA = pictures.encoded(pictures.photograph("china"), "JPEG")
 SIZE = (427, 640)

@@ -8,19 +8,18 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 from lexiseg_service.commands.site import build
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.settings import Settings
 from tests import chromium, once
 from tests.http_server import serving_files
+from tests.integration.playground.expect import PATIENCE as PATIENCE
 from tests.integration.server import Server
 
 N_WORDS = 150  # names of things; other words need the text tower
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
-expect.set_options(timeout=PATIENCE)
 faults: list[str] = []  # of the scripts of all pages
 
 
@@ -94,9 +93,7 @@ def screen(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     with ExitStack() as contexts:
 
         def open_on(**options: Any) -> Page:
-            context = contexts.enter_context(browser.new_context(**options))
-            context.set_default_timeout(PATIENCE)
-            return opened(context, server.url)
+            return opened(contexts.enter_context(browser.new_context(**options)), server.url)
 
         yield open_on
 
@@ -104,6 +101,7 @@ def screen(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
 def opened(context: BrowserContext, url: str) -> Page:
     """The playground, ready; a fault in its scripts fails the test that opened it."""
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(url)
     page.locator("body[data-ready]").wait_for()

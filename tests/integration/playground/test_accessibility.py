@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.integration.playground.asking import add, choose, expect_result, place
-from tests.integration.playground.conftest import PATIENCE, opened
-from tests.integration.server import Server
+from tests.integration.playground.conftest import PHONE
 
 AXE = Path(sys.prefix) / "node/node_modules/axe-core/axe.min.js"  # requirements/node
 RUN = "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)])"
 DESK: dict[str, Any] = {"viewport": {"width": 1400, "height": 820}}
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DARK: dict[str, Any] = {"color_scheme": "dark"}
 
 
@@ -64,21 +62,11 @@ def on_the_tab_of_clips(page: Page) -> None:
         pytest.param(DESK, on_the_tab_of_clips, id="video"),
     ],
 )
-def test_a_service_s_page(
-    browser: Browser, server: Server, options: dict[str, Any], reach: Callable[[Page], None]
-) -> None:
-    assert objections(browser, server.url, options, reach) == []
-
-
-def objections(browser: Browser, url: str, options: dict[str, Any], reach: Callable[[Page], None]) -> list[Any]:
-    """Those to a page of its own, in a state."""
-    context = browser.new_context(**options)
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, url)
+def test_a_service_s_page(screen: Callable[..., Page], options: dict[str, Any], reach: Callable[[Page], None]) -> None:
+    page = screen(**options)
     reach(page)
-    found = violations(page)
-    context.close()
-    return found
+
+    assert violations(page) == []
 
 
 def violations(page: Page) -> list[Any]:

@@ -5,19 +5,19 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route
 
 from tests import pictures
 from tests.integration.playground.asking import (
     add,
     ask,
-    asked_directly,
     choose,
     expect_result,
     place,
     segments,
 )
 from tests.integration.playground.conftest import PHONE, opened
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
 
@@ -132,20 +132,6 @@ def test_the_link_asks_the_same_again(page: Page, context: BrowserContext, serve
 
     expect(again.locator("#chips li")).to_have_count(2)
     assert again.is_checked("[name=task][value=panoptic]")
-
-
-def test_the_exported_masks_are_the_service_s(page: Page, server: Server) -> None:
-    ask(page, "sky", "tree")
-    page.locator("#export summary").click()
-
-    with page.expect_download() as download:
-        page.click("#coco")
-
-    exported = json.loads(download.value.path().read_text())
-    assert [one["segmentation"]["counts"] for one in exported["annotations"]] == [
-        one["mask"]["counts"] for one in asked_directly(server.url, "sky", "tree")
-    ]
-    assert [one["name"] for one in exported["categories"]] == ["sky", "tree"]
 
 
 STRONGEST = """async () => {

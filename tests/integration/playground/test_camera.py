@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from tests import chromium
 from tests.http_server import serving_files
 from tests.integration.playground.asking import add, ask, expect_result, until
 from tests.integration.playground.clips import know_clip
 from tests.integration.playground.conftest import opened
+from tests.integration.playground.expect import expect
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, Response
 
 from tests.integration.playground.asking import SIZE, expect_result, place, segments
+from tests.integration.playground.expect import expect
 
 ROCKET = "#examples [data-picture='rocket.jpg']"  # of the size of the other photograph
 MOST_STOPS = 40  # of the Tab key, on the whole page

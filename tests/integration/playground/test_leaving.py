@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, Response, expect
+from playwright.sync_api import BrowserContext, Page, Response
 
 from lexiseg_model.errors import OptionError
 from lexiseg_service.commands.site import build
@@ -30,6 +30,7 @@ from tests.integration.playground.asking import (
     unpacked,
 )
 from tests.integration.playground.conftest import opened, reload
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
 NAME = 'a, b; it\'s "c".jpg'
@@ -70,12 +71,19 @@ def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
         np.testing.assert_array_equal(np.asarray(picture)[..., 3] == 255, inside)
 
 
-def test_the_zip_holds_the_picture_its_labels_and_its_masks(page: Page, server: Server) -> None:
-    masks = [coco.decode(one["mask"]).astype(bool) for one in asked_directly(server.url, "sky", "tree")]
+def test_the_masks_alone_and_the_zip_with_the_picture_and_labels_are_the_service_s(page: Page, server: Server) -> None:
+    found = [one["mask"] for one in asked_directly(server.url, "sky", "tree")]
+    masks = [coco.decode(mask).astype(bool) for mask in found]
     ask(page, "sky", "tree")
     page.locator("#export summary").click()
 
+    with page.expect_download() as download:
+        page.click("#coco")
     files = unpacked(page, "#zip")
+
+    exported = json.loads(download.value.path().read_text())
+    assert [one["segmentation"]["counts"] for one in exported["annotations"]] == [mask["counts"] for mask in found]
+    assert [one["name"] for one in exported["categories"]] == ["sky", "tree"]
 
     assert files["images/china.jpg"] == CHINA
     annotations = json.loads(files["annotations/instances_default.json"])["annotations"]
@@ -124,7 +132,7 @@ def test_what_is_copied_runs(
     assert capsys.readouterr().out.splitlines()[0] == f"sky {sky['score']} {sky['area']}"
 
 
-def test_a_key_is_the_environment_s_in_what_is_copied(
+def test_a_key_is_the_environment_s_in_what_is_copied_also_without_tls(
     context: BrowserContext, server: Server, copied: Callable[[Page, str], str]
 ) -> None:
     page = opened(context, server.url)
@@ -136,17 +144,12 @@ def test_a_key_is_the_environment_s_in_what_is_copied(
     assert '-H "Authorization: Bearer $LEXISEG_API_KEY"' in curl
     assert 'api_key=os.environ["LEXISEG_API_KEY"]' in python
     assert "secret" not in curl + python
-
-
-def test_a_page_without_tls_copies_too(context: BrowserContext, page: Page, copied: Callable[[Page, str], str]) -> None:
-    page.locator("#export summary").click()
     page.evaluate("window.clipboard = navigator.clipboard")
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
-
+    page.evaluate("document.getElementById('result').textContent = ''")
     page.click("#curl")
     expect_result(page, "Copied.")
-
-    assert page.evaluate("window.clipboard.readText()").startswith("curl -sS")
+    assert page.evaluate("window.clipboard.readText()") == curl
     expect(page.locator("#curl")).to_be_focused()
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route
 
 from tests import pictures
 from tests.integration.playground.asking import CHINA, SIZE, add, ask, choose, expect_result, place, rewrite, segments
 from tests.integration.playground.conftest import PHONE, opened
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
 FOUND = "Found sky, building, trees"  # in the first photograph to try

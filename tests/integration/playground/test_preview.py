@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, Request, expect
+from playwright.sync_api import BrowserContext, Page, Request
 
 from tests import coco
 from tests.integration.playground.asking import CHINA, SIZE, UnderWay, add, ask, choose, expect_result, place, rewrite
 from tests.integration.playground.conftest import PHONE, opened, reload
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
 LONG = 2000  # milliseconds; longer than a pointer has to rest

@@ -4,19 +4,19 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page
 
 from lexiseg_service.errors import QueueFull
 from tests import pictures
 from tests.integration.playground.asking import add, ask, choose, expect_result, segments, until
 from tests.integration.playground.conftest import opened
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 
 
-def test_a_file_that_is_no_picture_is_named(page: Page) -> None:
+def test_a_file_that_is_no_picture_or_too_small_is_named(page: Page) -> None:
     choose(page, b"no picture", "notes.jpg")
 
     expect_result(page, "notes.jpg is not a picture")
@@ -24,6 +24,8 @@ def test_a_file_that_is_no_picture_is_named(page: Page) -> None:
     expect_result(page, "empty.jpg is empty")
     choose(page, b"no picture", "notes.heic")  # the service may know better
     expect_result(page, "notes.heic: image: the first bytes are of no image type that is taken")
+    choose(page, pictures.encoded(pictures.photograph("china").resize((12, 8)), "PNG"), "dot.png")
+    expect_result(page, "dot.png has 12 x 8 pixels; the service takes sides of at least 16.")
 
 
 def test_a_word_that_is_refused_is_named(page: Page) -> None:
@@ -55,33 +57,28 @@ def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:
     expect(page.locator("#warnings")).to_contain_text("The same holds for 3 more.")
 
 
-def test_only_what_a_word_marks_is_called_a_guess(page: Page) -> None:
-    warning = page.locator("#warnings li")
+def test_a_word_of_another_language_is_warned_of_until_it_goes_and_only_what_it_marks_is_called_a_guess(
+    page: Page,
+) -> None:
     choose(page)
     add(page, "Hund")
+
     expect_result(page, "Not found: Hund")
-    expect(warning).to_contain_text("'Hund' does not look like an English word")
-    expect(warning).not_to_contain_text("guess")
-
-    page.locator("#more > summary").click()
-    page.uncheck("#background")
-
-    expect_result(page, "Found Hund")
-    expect(warning).to_contain_text("What it marks is a guess.")
-
-
-def test_a_word_of_another_language_is_warned_of_until_it_goes(page: Page) -> None:
-    choose(page)
-    add(page, "sky", "Hund")
-
     warning = page.get_by_role("list", name="Warnings").get_by_role("listitem")
     expect(warning).to_contain_text("'Hund' does not look like an English word")
+    expect(warning).not_to_contain_text("guess")
+    add(page, "sky")
+    expect_result(page, re.compile("Found .*sky"))
     expect(warning).to_be_in_viewport()
     result, beneath = segments(page).last.bounding_box(), warning.bounding_box()
     assert result is not None
     assert beneath is not None
     assert result["y"] < beneath["y"]
-    page.locator("#chips button").last.click()
+    page.locator("#more > summary").click()
+    page.uncheck("#background")
+    expect_result(page, re.compile("Found .*Hund"))
+    expect(warning).to_contain_text("What it marks is a guess.")
+    page.locator("#chips button").first.click()
     expect(warning).to_have_count(0)
 
 
@@ -138,31 +135,19 @@ def test_a_picture_beyond_the_limits_is_shrunk_and_that_is_told(context: Browser
     expect_result(page, "sky")
 
 
-def test_a_picture_too_small_for_any_mask_is_refused_before_it_is_sent(page: Page) -> None:
-    choose(page, pictures.encoded(pictures.photograph("china").resize((12, 8)), "PNG"), "dot.png")
-
-    expect_result(page, "dot.png has 12 x 8 pixels; the service takes sides of at least 16.")
-
-
-@pytest.mark.parametrize(
-    ("error", "said"), [("NotFoundError", "There is no camera here"), ("NotReadableError", "Another program")]
-)
-def test_a_camera_that_is_missing_is_told(page: Page, error: str, said: str) -> None:
-    page.evaluate(
-        """(error) => {
-            navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("none", error); };
-        }""",
-        error,
-    )
-    page.click("#camera")
-
-    expect_result(page, said)
+CAMERA_FAILS = """(error) => {
+    navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("none", error); };
+}"""
 
 
-def test_without_https_there_is_no_camera(page: Page) -> None:
+def test_a_camera_that_is_missing_is_told(page: Page) -> None:
+    for error, told in (("NotFoundError", "There is no camera here"), ("NotReadableError", "Another program")):
+        page.evaluate(CAMERA_FAILS, error)
+        page.click("#camera")
+        expect_result(page, told)
+
     page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
     page.click("#camera")
-
     expect_result(page, "The camera needs https")
 
 
@@ -189,7 +174,7 @@ def refused(context: BrowserContext, seconds: int) -> Iterator[Page]:
 
 
 def test_a_full_queue_is_told_and_asked_again(context: BrowserContext) -> None:
-    with refused(context, 3) as page:
+    with refused(context, 1) as page:
         expect(page.locator("#again")).to_be_hidden()  # nobody has touched anything
         expect_result(page, "Found sky")
 

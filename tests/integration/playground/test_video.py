@@ -8,12 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page
 
 from tests import pictures
 from tests.integration.playground.asking import UnderWay, add, choose, expect_result, segments, until
 from tests.integration.playground.clips import ANSWERED, know_clip, webm
 from tests.integration.playground.conftest import opened
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
 RATE, SECONDS = 10, 8
@@ -102,7 +103,7 @@ def test_masks_lie_over_the_frame_that_they_are_of(context: BrowserContext, page
     assert abs(seen - asked) <= 4  # half a second is twenty levels
 
 
-def test_the_place_that_is_sought_is_the_one_that_is_asked_about(page: Page) -> None:
+def test_the_place_that_is_sought_is_asked_about_and_becomes_a_picture_to_click_on(page: Page) -> None:
     play(page)
     pause(page)
     seek(page, 0.1)
@@ -112,6 +113,12 @@ def test_the_place_that_is_sought_is_the_one_that_is_asked_about(page: Page) -> 
 
     expect(page.locator("#result")).to_have_text(NEITHER)
     expect(page.locator("#time")).to_have_text(re.compile(r"7\.[0-9] of [78]\.[0-9] s"))
+    page.get_by_role("button", name="Take this frame").click()
+    expect(page.get_by_role("radio", name="Picture")).to_be_checked()
+    expect_result(page, "Not found: sky, flower")
+    page.locator("#canvas").click()
+    expect_result(page, "Cut out 1 object")
+    expect(segments(page)).to_have_count(1)
 
 
 def test_another_word_is_asked_of_a_clip_that_stands(page: Page) -> None:
@@ -150,21 +157,6 @@ def test_words_are_found_where_frames_reach_another_gateway_than_their_stream_s(
     play(page)
 
     expect_result(page, "Found sky")
-
-
-def test_a_frame_becomes_a_picture_to_click_on(page: Page) -> None:
-    play(page)
-    pause(page)
-    seek(page, 0.9)
-    expect(page.locator("#result")).to_have_text(NEITHER)
-
-    page.get_by_role("button", name="Take this frame").click()
-
-    expect(page.get_by_role("radio", name="Picture")).to_be_checked()
-    expect_result(page, "Not found: sky, flower")
-    page.locator("#canvas").click()
-    expect_result(page, "Cut out 1 object")
-    expect(segments(page)).to_have_count(1)
 
 
 def test_tabs_turn_by_the_keyboard_and_keep_what_they_show(page: Page) -> None:

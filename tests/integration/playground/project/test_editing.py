@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route
 
 from tests import coco
 from tests.integration.playground.asking import SIZE, add, choose, drag, expect_result, place, segments, until_resolved
+from tests.integration.playground.expect import expect
 
 SEGMENTS = """async () => {
     const { state } = await import("/playground/page.js");

@@ -2,11 +2,12 @@
 
 import json
 
-from playwright.sync_api import BrowserContext, FilePayload, Page, expect
+from playwright.sync_api import BrowserContext, FilePayload, Page
 
 from tests import pictures
 from tests.integration.playground.asking import CHINA, add, asked_directly, expect_result
 from tests.integration.playground.conftest import opened
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
 FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page
 
 from tests import coco
 from tests.integration.playground.asking import (
@@ -28,6 +28,7 @@ from tests.integration.playground.asking import (
     without_heads,
 )
 from tests.integration.playground.conftest import opened
+from tests.integration.playground.expect import expect
 from tests.integration.playground.project.test_editing import labelled, masks, stroke
 from tests.integration.server import Server
 

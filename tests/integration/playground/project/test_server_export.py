@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
 
 from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.formats.coco import ANNOTATIONS
 from lexiseg_model.masks.rle import encode_mask
 from tests import coco, pictures
 from tests.integration.playground.asking import CHINA, add, expect_result
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.conftest import opened
+from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
 FLOWER = pictures.encoded(pictures.small("flower", 96), "PNG")
@@ -29,9 +30,7 @@ MASKS = """async () => {
 @pytest.fixture(scope="module")
 def labelled(browser: Browser, server: Server) -> Page:
     """A page whose project is labelled."""
-    context = browser.new_context(accept_downloads=True)
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, server.url)
+    page = opened(browser.new_context(accept_downloads=True), server.url)
     page.evaluate("document.getElementById('many').open = true")
     add(page, "sky", "building", "flower")
     chosen = [{"name": name, "mimeType": "image/png", "buffer": one} for name, one in FILES.items()]

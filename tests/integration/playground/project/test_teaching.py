@@ -7,11 +7,12 @@ from pathlib import Path
 
 import httpx
 from PIL import ImageOps
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 from tests import pictures
 from tests.integration.playground.asking import add, drag, expect_result, place, unpacked, until_resolved, without_heads
 from tests.integration.playground.conftest import PATIENCE, opened, reload
+from tests.integration.playground.expect import expect
 from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
 from tests.integration.server import Server
 
@@ -75,34 +76,19 @@ def pictures_of(request: Request) -> list[str]:
     return [one["key"] for one in json.loads(request.post_data or "")["pictures"]]
 
 
-def accept_and_take_a_word_away(page: Page) -> None:
-    """One picture teaches; "submarine", which it does not show, is asked about no more."""
-    begin(page)
-    add(page, "submarine")
-    expect_result(page, re.compile("Not found: .*submarine"))
-    accept(page)
-    learned(page, 1)
-    page.get_by_role("button", name="without submarine").click()
-
-
 def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
     begin(page)
+    page.locator("#kept").scroll_into_view_if_needed()
 
     accept(page)
 
     learned(page, 1)
+    expect(page.locator("#learned")).to_be_in_viewport()
+    expect(page.locator("#result")).not_to_be_in_viewport()
     expect(page.locator("#learned")).to_contain_text(f"before → now: {WORD} known from a picture unlike these on.")
     expect_result(page, f"Found {WORD}.")  # in the next picture
     assert page.locator("#strip [aria-current=true]").get_attribute("title") == "two.jpg: labelled"
     expect(page.locator("#strip .labelled")).to_have_count(2)
-
-
-def test_the_strip_marks_what_changed_and_a_held_key_shows_it_as_it_was(page: Page) -> None:
-    begin(page)
-
-    accept(page)
-
-    learned(page, 1)
     expect(page.locator("#strip .changed")).to_have_attribute("title", "three.jpg: labelled, changed")
     show(page, "three")
     expect(page.locator("#strip .changed")).to_have_count(0)
@@ -130,17 +116,6 @@ def test_pictures_that_teach_are_listed_and_taken_out(page: Page, server: Server
     page.get_by_role("button", name="one.jpg teaches no more").click()
     expect(page.locator("#lessons li")).to_have_count(0)
     expect(page.locator("#strip .reviewed")).to_have_count(0)
-
-
-def test_what_was_learned_stays_in_sight_where_the_panel_is_scrolled(page: Page) -> None:
-    begin(page)
-    page.locator("#kept").scroll_into_view_if_needed()
-
-    accept(page)
-
-    learned(page, 1)
-    expect(page.locator("#learned")).to_be_in_viewport()
-    expect(page.locator("#result")).not_to_be_in_viewport()
 
 
 def test_a_correction_of_a_reviewed_picture_replaces_what_it_taught(page: Page) -> None:
@@ -203,8 +178,16 @@ def test_a_label_in_other_letters_is_the_word(page: Page) -> None:
     expect_result(page, f"Found {WORD}.")
 
 
-def test_a_word_that_was_taken_away_goes_along_under_a_new_name(page: Page) -> None:
-    accept_and_take_a_word_away(page)
+def test_a_word_that_no_picture_shows_has_synonyms_and_goes_along_under_a_new_name_once_taken_away(page: Page) -> None:
+    begin(page)
+    add(page, "submarine")  # which no picture shows
+    expect_result(page, re.compile("Not found: .*submarine"))
+    accept(page)
+    learned(page, 1)
+    page.get_by_role("button", name="without submarine").click()
+    add(page, "submarine|cup")
+    expect_result(page, re.compile(r"Found [^.]*submarine"))
+    page.locator("#chips button").last.click()
 
     with page.expect_response(lambda answer: is_teaching(answer.request)) as answer:
         page.fill("#head-name", "gizmos")
@@ -212,14 +195,6 @@ def test_a_word_that_was_taken_away_goes_along_under_a_new_name(page: Page) -> N
 
     assert answer.value.status == 200
     learned(page, 1)
-
-
-def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(page: Page) -> None:
-    accept_and_take_a_word_away(page)
-
-    add(page, "submarine|cup")
-
-    expect_result(page, re.compile(r"Found [^.]*submarine"))
 
 
 def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:
@@ -297,26 +272,20 @@ def test_two_tabs_of_a_project_teach_one_head(page: Page, context: BrowserContex
     learned(page, 2)
 
 
-def test_a_head_that_others_teach_meanwhile_is_asked_as_it_is(page: Page, server: Server) -> None:
+def test_a_head_that_others_teach_or_delete_is_asked_as_it_is_or_taught_again(page: Page, server: Server) -> None:
     teach(page)
     until_resolved(page, ANSWERED)
 
     httpx.put(own_head(page, server), json={"classes": ["elsewhere"]}).raise_for_status()
     add(page, "cup")
-
     expect_result(page, re.compile("Found .*cup"))
-
-
-def test_a_head_that_was_deleted_elsewhere_is_taught_again(page: Page, server: Server) -> None:
-    teach(page)
-    until_resolved(page, ANSWERED)
 
     with page.expect_request(is_teaching):
         httpx.delete(own_head(page, server)).raise_for_status()
-        add(page, "cup")
+        add(page, "saucer")
 
     learned(page, 1)
-    expect_result(page, re.compile("Found .*cup"))
+    expect_result(page, re.compile("ound.*saucer"))
 
 
 def test_what_was_learned_is_kept_by_a_name_and_taken_along(
@@ -324,10 +293,13 @@ def test_what_was_learned_is_kept_by_a_name_and_taken_along(
 ) -> None:
     teach(page)
     assert httpx.get(own_head(page, server)).json()["expires"]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method) if "/v1/heads/" in request.url else None)
     page.fill("#head-name", "our-gizmos")
     with page.expect_request(is_teaching):
         page.press("#head-name", "Enter")
     learned(page, 1)
+    assert asked == ["DELETE", "GET", "PUT"]
     kept = {one["name"]: one["expires"] for one in httpx.get(f"{server.url}/v1/heads").json()["heads"]}
     assert kept["our-gizmos"] is None
     (tmp_path / "our-gizmos.head").write_bytes(unpacked(page, "#export-project")["our-gizmos.head"])
@@ -341,19 +313,6 @@ def test_what_was_learned_is_kept_by_a_name_and_taken_along(
     expect(other.locator("#chips li")).to_contain_text(WORD)
     expect_result(other, f"Found {WORD}.")
     context.close()
-
-
-def test_a_new_name_is_asked_for_after_the_old_head_went(page: Page) -> None:
-    teach(page)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.method) if "/v1/heads/" in request.url else None)
-    page.fill("#head-name", "other-gizmos")
-
-    with page.expect_request(is_teaching):
-        page.press("#head-name", "Enter")
-
-    learned(page, 1)
-    assert asked == ["DELETE", "GET", "PUT"]
 
 
 def test_a_picture_that_the_browser_cannot_read_is_told_in_a_sentence(page: Page) -> None:

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route
 
 from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving, serving_files
 from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, segments, until_resolved
 from tests.integration.playground.clips import webm
-from tests.integration.playground.conftest import PATIENCE, opened, reload
+from tests.integration.playground.conftest import opened, reload
+from tests.integration.playground.expect import expect
 from tests.integration.playground.test_accessibility import answered, violations
 from tests.integration.server import Server
 
@@ -65,7 +66,6 @@ def elsewhere() -> list[str]:
 def loaded(browser: Browser, site: str, elsewhere: list[str]) -> Iterator[Page]:
     """A page for all tests that need no first visit: each of those loads the model."""
     context = browser.new_context(viewport={"width": 1400, "height": 820})
-    context.set_default_timeout(PATIENCE)
     context.on(
         "request",
         lambda request: None if request.url.startswith((site, "blob:", "data:")) else elsewhere.append(request.url),
@@ -170,8 +170,15 @@ def test_corrections_are_the_servers_and_warn_as_it_does(loaded: Page, server: S
 
 def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context: BrowserContext, folder: Path) -> None:
     with serving_files(folder) as url:
+        older, foreign = f"{url}/site/ older", "another page of this host"
+        page = context.new_page()
+        page.goto(f"{url}/site/manifest.json")
+        page.evaluate("names => Promise.all(names.map(name => caches.open(name)))", [older, foreign])
         page = opened(context, f"{url}/site/")
         assert not page.evaluate("crossOriginIsolated")  # one thread
+        caches = page.evaluate("caches.keys()")
+        assert foreign in caches
+        assert older not in caches  # its own of before
     reload(page)
 
     assert page.evaluate("crossOriginIsolated")  # threads
@@ -193,20 +200,6 @@ def test_a_site_says_that_only_a_service_finds_everything(loaded: Page) -> None:
 
 def the_middle(page: Page) -> tuple[float, float]:
     return place(page, 320, 210)
-
-
-def test_a_site_forgets_its_older_files_and_nobody_elses(context: BrowserContext, folder: Path) -> None:
-    with serving_files(folder) as url:
-        older, foreign = f"{url}/site/ older", "another page of this host"
-        page = context.new_page()
-        page.goto(f"{url}/site/manifest.json")
-        page.evaluate("names => Promise.all(names.map(name => caches.open(name)))", [older, foreign])
-
-        page = opened(context, f"{url}/site/")
-
-        kept = page.evaluate("caches.keys()")
-        assert foreign in kept
-        assert older not in kept
 
 
 def test_a_clip_plays_under_its_masks_with_its_speed(context: BrowserContext, site: str) -> None:
@@ -243,8 +236,8 @@ def test_an_engine_that_cannot_start_is_told_at_the_first_visit(context: Browser
     expect(page.locator("#result")).to_contain_text("cannot start in this browser")
 
 
-def test_a_picture_of_100_megapixels_is_shrunk_and_that_is_told(loaded: Page) -> None:
-    choose(loaded, pictures.encoded(Image.new("L", (10_000, 10_000)), "PNG"), "field.png")
+def test_a_picture_of_36_megapixels_is_shrunk_and_that_is_told(loaded: Page) -> None:
+    choose(loaded, pictures.encoded(Image.new("L", (6_000, 6_000)), "PNG"), "field.png")
 
     told = "field.png was larger than the 24 megapixels that fit into a browser"
     expect(loaded.locator("#note")).to_contain_text(told)
@@ -293,46 +286,6 @@ def test_too_little_memory_is_told(context: BrowserContext, folder: Path) -> Non
         expect_result(page, "There is too little memory")
 
 
-def send_half(files: QuietFiles) -> bytes:
-    """Answer a request for a file with its first half; returns the other one."""
-    content = Path(files.translate_path(files.path)).read_bytes()
-    files.send_response(200)
-    files.send_header("Content-Length", str(len(content)))
-    files.end_headers()
-    files.wfile.write(content[: len(content) // 2])
-    return content[len(content) // 2 :]
-
-
-class Halting(QuietFiles):
-    """The network's graph stops half way, until `goes_on`."""
-
-    goes_on = Event()
-
-    def do_GET(self) -> None:
-        if not self.path.endswith("/image.onnx"):
-            return super().do_GET()
-        rest = send_half(self)
-        self.goes_on.wait()
-        self.wfile.write(rest)
-        return None
-
-
-def test_a_first_visit_tells_how_much_has_arrived(context: BrowserContext, folder: Path) -> None:
-    with serving(partial(Halting, directory=str(folder))) as url:
-        page = context.new_page()
-        page.goto(f"{url}/site/")
-
-        expect(page.locator("#loading-words")).to_have_text(re.compile(r"Loading the model, once: \d+ of \d+ MB\."))
-        expect(page.locator("#loading")).to_be_visible()
-        share = page.evaluate("document.getElementById('loading-bar').position")
-        assert 0 < share < 1
-
-        Halting.goes_on.set()
-
-        page.locator("body[data-ready]").wait_for()
-        expect(page.locator("#loading")).to_be_hidden()
-
-
 class CutOff(QuietFiles):
     """The line breaks when the model is loaded, until `whole`."""
 
@@ -359,10 +312,10 @@ def test_a_first_visit_without_a_line_is_told_and_tried_again(
 
 
 class BreakingOff(QuietFiles):
-    """The line breaks in the middle of the network's graph once all else has arrived, until `whole`."""
+    """The network's graph stops half way; the line breaks there at `breaks`, until `whole`."""
 
     sent: ClassVar[Counter[str]] = Counter()  # a browser may also ask whether what it keeps has changed
-    else_arrived = Event()
+    breaks = Event()
     whole = False
 
     def send_response(self, code: int, message: str | None = None) -> None:
@@ -372,20 +325,27 @@ class BreakingOff(QuietFiles):
     def do_GET(self) -> None:
         if self.whole or not self.path.endswith("/image.onnx"):
             return super().do_GET()
-        send_half(self)
-        self.else_arrived.wait()
+        content = Path(self.translate_path(self.path)).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        self.breaks.wait()
         return None
 
 
-def test_a_first_visit_that_breaks_off_goes_on_where_it_stopped(
+def test_a_first_visit_tells_how_much_has_arrived_and_goes_on_where_it_broke_off(
     context: BrowserContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(partial(BreakingOff, directory=str(folder))) as url:
         page = context.new_page()
         page.goto(f"{url}/site/")
+        expect(page.locator("#loading-words")).to_have_text(re.compile(r"Loading the model, once: \d+ of \d+ MB\."))
+        expect(page.locator("#loading")).to_be_visible()
+        assert 0 < page.evaluate("document.getElementById('loading-bar').position") < 1
         runtime_file, graph = "/site/model/ort-wasm-simd-threaded.wasm", "/site/model/image.onnx"
         page.wait_for_function(f"() => caches.match('{runtime_file}')")
-        BreakingOff.else_arrived.set()
+        BreakingOff.breaks.set()
         expect_result(page, "the line broke")
         before = BreakingOff.sent.copy()
         monkeypatch.setattr(BreakingOff, "whole", True)
@@ -395,5 +355,6 @@ def test_a_first_visit_that_breaks_off_goes_on_where_it_stopped(
         choose(page)
         add(page, "sky")
         expect_result(page, "Found sky.")
+        expect(page.locator("#loading")).to_be_hidden()
         assert BreakingOff.sent[graph] == before[graph] + 1
         assert BreakingOff.sent[runtime_file] == before[runtime_file]

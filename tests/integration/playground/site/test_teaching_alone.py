@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
+from playwright.sync_api import BrowserContext, Page, Playwright, Route
 
 from lexiseg_model.abilities import teachable
 from lexiseg_model.catalogue import models as catalogue
@@ -22,6 +22,7 @@ from lexiseg_model.vocabulary.heads import RULES, LabelledPicture, Lesson
 from tests import pictures
 from tests.integration.playground.asking import add, expect_result
 from tests.integration.playground.conftest import opened, reload, stored
+from tests.integration.playground.expect import expect
 from tests.integration.playground.project import test_teaching as taught
 from tests.integration.playground.project.test_teaching import ALBUM, CUP, WORD, accept, begin, learned, show
 
