@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from lexiseg_client import Segment, Segmentation
 from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_labels.segments import RunLengths
-from loadtests.chaos.__main__ import beyond
+from loadtests.chaos.__main__ import beyond, check
 from loadtests.chaos.deployment import Level
+from loadtests.chaos.honest import Honest
 from loadtests.chaos.judge import Judge
+from loadtests.chaos.reference import Shown, read_reference
 from loadtests.checks import fault_of, fault_of_prompts
 from loadtests.plain_client import GONE, Response
 
@@ -122,3 +124,29 @@ def test_what_does_not_come_back_is_named() -> None:
     assert beyond(before, {"gateway": Level(25, 110 << 20, 0.0), "worker": Level(20, 1000 << 20, 300e6)}) == []
     wrong = beyond(before, {"gateway": Level(60, 110 << 20, 0.0), "worker": Level(20, 1000 << 20, 0.0)})
     assert [line.partition(":")[0] for line in wrong] == ["gateway", "worker"]
+
+
+class Learned:
+    """Stands for the clients after their first questions."""
+
+    def __init__(self, answers: dict[str, Shown]) -> None:
+        self._answers = answers
+
+    async def learn(self) -> dict[str, Shown]:
+        return self._answers
+
+
+@pytest.mark.parametrize("kind", ["pixels", "score", "absent"])
+async def test_an_answer_that_differs_from_the_stored_one_is_named_before_any_fault(kind: str) -> None:
+    answers = read_reference()
+    await check(cast(Honest, Learned(answers)))
+    scores, masks = answers["small"]
+    if kind == "pixels":
+        masks["sky"].flat[: masks["sky"].size // 500] ^= True
+    elif kind == "score":
+        scores["sky"] += 0.02
+    else:
+        del masks["sky"], scores["sky"]
+
+    with pytest.raises(RuntimeError, match=r"without any fault:\nsmall: sky .* the stored [^\n]*$"):
+        await check(cast(Honest, Learned(answers)))
