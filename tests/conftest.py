@@ -87,5 +87,5 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     settings = {"LEXISEG_ADAPTERS": ",".join(entry_points_of(ADAPTERS)), "LEXISEG_CORS_ORIGINS": "*"}
     jobs = {"LEXISEG_JOBS": "true", "LEXISEG_STATE_DIR": str(folder), "LEXISEG_JOB_FOLDERS": str(folder.parent)}
-    with Server(folder / "log.jsonl", **settings, **jobs) as running:
+    with Server(folder / "log.jsonl", LEXISEG_MCP_FOLDER=str(folder.parent), **settings, **jobs) as running:
         yield running

@@ -1,19 +1,34 @@
 """`python -m benchmarks student`: a TIPSv2 of small random weights is distilled, and its line."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import distil
 from benchmarks.distil import student
 from tests.model.methods.tipsv2 import small
+from tests.service.commands.command_line import CommandLine
 from tests.train.methods.tiny.shapes import write_shapes
 
 SHORT = ["steps=2", "decay_steps=0", "warmup_steps=1", "samples=0", "device=cpu", "workers=0"]
 
 
 @pytest.mark.slow
-def test_a_teacher_is_distilled_and_both_are_in_the_line(tmp_path: Path) -> None:
+def test_a_teacher_is_distilled_and_both_are_in_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lexiseg = CommandLine(monkeypatch, capsys)
+
+    def run_here(command: Sequence[str], check: bool) -> None:
+        """Each process would import torch anew."""
+        outcome = lexiseg(*command[command.index("lexiseg_service.cli") + 1 :])
+        assert check
+        assert outcome.status == 0, outcome.err
+
+    monkeypatch.setattr(distil, "subprocess", SimpleNamespace(run=run_here))
     write_shapes(tmp_path, 6)
     write_shapes(tmp_path, 3, "val")
     folders = ["--root", str(tmp_path), "--out", str(tmp_path / "run"), "--lines", str(tmp_path / "lines.jsonl")]

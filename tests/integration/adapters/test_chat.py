@@ -26,15 +26,8 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="module")
-def server(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log = tmp_path_factory.mktemp("chat") / "log"
-    with Server(log, LEXISEG_ADAPTERS="mcp", LEXISEG_MCP_FOLDER=str(photo.parent)) as running:
-        yield running
-
-
 @pytest.fixture
-def chat(browser: Browser, server: Server) -> Iterator[Page]:
+def chat(browser: Browser, server: Server, photo: Path) -> Iterator[Page]:
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
@@ -42,7 +35,8 @@ def chat(browser: Browser, server: Server) -> Iterator[Page]:
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.route("**/host.html", lambda route: route.fulfill(path=HOST, content_type="text/html"))
     page.goto(f"{server.url}/host.html")
-    page.evaluate("given => begin('segment', given)", {"image": "china.jpg", "words": ["sky", "building", MARKUP]})
+    image = f"{photo.parent.name}/{photo.name}"  # in the folder of the server
+    page.evaluate("given => begin('segment', given)", {"image": image, "words": ["sky", "building", MARKUP]})
     yield page
     page.close()
     assert not faults

@@ -89,20 +89,27 @@ def test_inference_sdk_reads_each_words_masks(server: Server, photo: Path, kind:
     assert min(prediction["confidence"] for found in by_word.values() for prediction in found) >= 0.2
 
 
-def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, photo: Path) -> None:
-    report = ask_with("cvat", server.url, str(photo))
+@pytest.fixture(scope="module")
+def cvat(server: Server, photo: Path) -> dict[str, Any]:
+    """What CVAT's SDK reports of all its functions."""
+    report: dict[str, Any] = ask_with("cvat", server.url, str(photo))
+    return report
 
-    assert [sentence.count("zyzzyva") for sentence in report["warned"]] == [1]
+
+def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(
+    server: Server, photo: Path, cvat: dict[str, Any]
+) -> None:
+    assert [sentence.count("zyzzyva") for sentence in cvat["warned"]] == [1]
     classes = '["sky", {"name": "temple", "synonyms": ["building", "pagoda"]}]'
     request = f'{{"classes": {classes}, "task": "panoptic", "threshold": 0.3}}'
     files: dict[str, Any] = {"image": photo.read_bytes(), "request": (None, request)}
     answer = httpx.post(f"{server.url}/segment", files=files, timeout=60).json()
-    assert report["types"] == ["mask"]
-    assert report["areas"] == {segment["label"]: segment["area"] for segment in answer["segments"]}
-    assert report["polygons"] == ["sky polygon", "temple polygon"]
-    assert report["sure"] == sum(segment["score"] >= 0.999 for segment in answer["segments"])
-    assert report["nothing"] == 0
-    assert [sentence.count("expected") for sentence in report["refused"]] == [1, 1]
+    assert cvat["types"] == ["mask"]
+    assert cvat["areas"] == {segment["label"]: segment["area"] for segment in answer["segments"]}
+    assert cvat["polygons"] == ["sky polygon", "temple polygon"]
+    assert cvat["sure"] == sum(segment["score"] >= 0.999 for segment in answer["segments"])
+    assert cvat["nothing"] == 0
+    assert [sentence.count("expected") for sentence in cvat["refused"]] == [1, 1]
 
 
 def area_of(server: Server, photo: Path, prompt: dict[str, Any]) -> int:
@@ -113,11 +120,10 @@ def area_of(server: Server, photo: Path, prompt: dict[str, Any]) -> int:
     return area
 
 
-def test_cvats_sdk_takes_the_interactor_and_reads_its_masks(server: Server, photo: Path) -> None:
-    report = ask_with("cvat", server.url, str(photo))
-
+def test_cvats_sdk_takes_the_interactor_and_reads_its_masks(server: Server, photo: Path, cvat: dict[str, Any]) -> None:
     areas = [area_of(server, photo, prompt) for prompt in (CLICK, BESIDE, BOX)]
-    assert [report[name] for name in ("clicked", "corrected", "boxed")] == areas
+
+    assert [cvat[name] for name in ("clicked", "corrected", "boxed")] == areas
 
 
 def test_a_task_of_cvat_teaches_a_head_that_its_other_pictures_are_asked_with(server: Server, tmp_path: Path) -> None:
