@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -48,15 +48,19 @@ class Scene(NamedTuple):
 
 
 @contextmanager
-def opened() -> Iterator[Page]:
-    """The page of a server that ends with the block."""
+def pages() -> Iterator[Callable[[], Page]]:
+    """What opens a new page of a server that ends with the block."""
     with tempfile.TemporaryDirectory() as logs, Server(Path(logs) / "log.jsonl") as server, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium.path(), args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
-        page.set_default_timeout(PATIENCE)
-        page.goto(server.url)
-        page.locator("body[data-ready]").wait_for()
-        yield page
+
+        def opened() -> Page:
+            page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
+            page.set_default_timeout(PATIENCE)
+            page.goto(server.url)
+            page.locator("body[data-ready]").wait_for()
+            return page
+
+        yield opened
         browser.close()
 
 
@@ -114,56 +118,52 @@ def pointed(page: Page, element: Locator) -> Image.Image:
     return picture
 
 
-def main(folder: Path = PICTURES) -> None:
+def ask(page: Page, folder: Path = PICTURES) -> None:
     """Write playground.png."""
-    with opened() as page:
-        content = pictures.file("china.jpg")
-        page.set_input_files("#file", {"name": "china.jpg", "mimeType": "image/jpeg", "buffer": content})
-        page.fill("#word", "sky, building, trees")
-        page.press("#word", "Enter")
-        painted = answered(page, "Found sky, building, trees.")
+    content = pictures.file("china.jpg")
+    page.set_input_files("#file", {"name": "china.jpg", "mimeType": "image/jpeg", "buffer": content})
+    page.fill("#word", "sky, building, trees")
+    page.press("#word", "Enter")
+    painted = answered(page, "Found sky, building, trees.")
     painted.quantize(COLOURS).save(folder / "playground.png", optimize=True)
 
 
-def annotate(folder: Path = PICTURES) -> None:
+def annotate(page: Page, folder: Path = PICTURES) -> None:
     """Write annotate-review.webp and annotate-correct.webp."""
-    files = [photograph(name, pictures.photograph(name)) for name in ALBUM]
-    with opened() as page:
-        page.evaluate("document.getElementById('many').open = true")
-        page.set_input_files("#files", files)
-        expect(page.locator("#strip li")).to_have_count(len(ALBUM), timeout=PATIENCE)
-        page.fill("#word", ", ".join(WORDS))
-        page.press("#word", "Enter")
-        page.get_by_role("button", name="Label all").click()
-        expect(page.locator("#strip .labelled")).to_have_count(len(ALBUM), timeout=PATIENCE)
-        page.get_by_role("button", name="Accept", exact=True).click()
-        page.locator("#strip button").last.click()
-        page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
-        page.get_by_role("button", name="Correct building").click()
-        page.locator("#panel").evaluate("(panel) => panel.scrollTo(0, 0)")
-        page.mouse.move(0, 0)
-        answered(page, "building").save(folder / "annotate-review.webp", quality=QUALITY)
-        page.check("[name=sign][value=brush]")
-        page.mouse.move(*place(page, *STROKE[0]))
-        page.mouse.wheel(0, CLOSER)
-        page.mouse.down()
-        page.mouse.move(STROKE[1][0], STROKE[1][1], steps=8)
-        page.mouse.up()
-        answered(page, "building").save(folder / "annotate-correct.webp", quality=QUALITY)
+    page.evaluate("document.getElementById('many').open = true")
+    page.set_input_files("#files", [photograph(name, pictures.photograph(name)) for name in ALBUM])
+    expect(page.locator("#strip li")).to_have_count(len(ALBUM), timeout=PATIENCE)
+    page.fill("#word", ", ".join(WORDS))
+    page.press("#word", "Enter")
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#strip .labelled")).to_have_count(len(ALBUM), timeout=PATIENCE)
+    page.get_by_role("button", name="Accept", exact=True).click()
+    page.locator("#strip button").last.click()
+    page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
+    page.get_by_role("button", name="Correct building").click()
+    page.locator("#panel").evaluate("(panel) => panel.scrollTo(0, 0)")
+    page.mouse.move(0, 0)
+    answered(page, "building").save(folder / "annotate-review.webp", quality=QUALITY)
+    page.check("[name=sign][value=brush]")
+    page.mouse.move(*place(page, *STROKE[0]))
+    page.mouse.wheel(0, CLOSER)
+    page.mouse.down()
+    page.mouse.move(STROKE[1][0], STROKE[1][1], steps=8)
+    page.mouse.up()
+    answered(page, "building").save(folder / "annotate-correct.webp", quality=QUALITY)
 
 
-def animate(folder: Path = PICTURES) -> None:
+def animate(page: Page, folder: Path = PICTURES) -> None:
     """Write teach.webp."""
-    with opened() as page:
-        # They are those of the machine that runs this.
-        page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
-        made = [*scenes(page)]
+    # They are those of the machine that runs this.
+    page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
+    made = [*scenes(page)]
     first, *rest = (scene.frame.resize(ANIMATION_SIZE, Image.Resampling.LANCZOS) for scene in made)
     shown = [scene.shown for scene in made]
     first.save(folder / ANIMATION, save_all=True, append_images=rest, duration=shown, loop=0, quality=QUALITY)
 
 
 if __name__ == "__main__":
-    main()
-    annotate()
-    animate()
+    with pages() as opened:
+        for write in (ask, annotate, animate):
+            write(opened())

@@ -37,13 +37,15 @@ def test_the_model_paints_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", ["main", "annotate"])
-def test_the_page_looks_like_its_pictures(tmp_path: Path, make: str) -> None:
+def test_the_page_looks_like_its_pictures(tmp_path: Path) -> None:
     chromium.require()
-    getattr(script("write_playground"), make)(tmp_path)
+    playground = script("write_playground")
+    with playground.pages() as opened:
+        for write in (playground.ask, playground.annotate):
+            write(opened(), tmp_path)
 
     names = {path.name for path in tmp_path.iterdir()}
-    assert names
+    assert names == {"playground.png", "annotate-review.webp", "annotate-correct.webp"}
     assert [name for name in names if difference(tmp_path, name) > MAX_DIFFERENCE] == []
 
 
