@@ -74,6 +74,7 @@ class Process:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
+            self.process.send_signal(signal.SIGINT)  # nobody's request is awaited
         try:
             self.wait()
         except subprocess.TimeoutExpired:
