@@ -12,16 +12,15 @@ from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.network import OwnWords, TinyNetwork
 from lexiseg_model.methods.tiny.scores import (
     SUREST,
-    divide_wholes,
     log_presence,
     mask_means,
-    presence_of_parts,
     share_of,
     together,
 )
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
+from lexiseg_model.methods.tiny.words.parts import divide_wholes, presence_of_parts
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
 from lexiseg_model.segmenter import AskedParts
 from lexiseg_model.tasks.pixels import score_weights, segment_scores

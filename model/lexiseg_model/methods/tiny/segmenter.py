@@ -28,15 +28,12 @@ from lexiseg_model.methods.tiny.prompting import MaskSide
 from lexiseg_model.methods.tiny.scores import (
     EXCLUDED,
     SUREST,
-    asked_parts,
     best_per_class,
-    divide_wholes,
     enlarged,
     is_excluded,
     log_presence,
     mask_means,
     presence,
-    presence_of_parts,
     reference,
     share_of,
     together,
@@ -45,6 +42,7 @@ from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
+from lexiseg_model.methods.tiny.words.parts import asked_parts, divide_wholes, presence_of_parts
 from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, RowsOf, TextBank, TextRows, Unfamiliar

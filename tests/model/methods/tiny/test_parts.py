@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.methods.tiny.scores import asked_parts, divide_wholes, presence_of_parts
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import Parts
+from lexiseg_model.methods.tiny.words.parts import asked_parts, divide_wholes, presence_of_parts
 from lexiseg_model.segmenter import AskedParts
 from lexiseg_model.types import Background, ClassEntry, Learned, Vocabulary
 
