@@ -93,12 +93,8 @@ class PictureHeader:
 
 
 def read_header(content: bytes) -> PictureHeader:
-    """Read the header of a still picture.
-
-    Raises:
-        UnsupportedPictureError: not a still picture of a format that is taken.
-        DamagedPictureError: the header is damaged, or the file has too many parts.
-    """
+    """Read the header of a still picture. Raises UnsupportedPictureError: it is of no format that is taken;
+    DamagedPictureError: the header is damaged, or the file has too many parts."""
     kind = sniff(content)
     check_structure(content, kind)
     try:

@@ -40,10 +40,8 @@ UNPACKED_TAGS = {*BASELINE_TAGS, 700, 34675}  # XMP, ICC profile
 
 
 def check_structure(image: bytes, kind: str) -> None:
-    """Count the parts of a file of a kind, under Pillow's name for it. A damaged file is left to its decoder.
-
-    Raises DamagedPictureError: more parts than any camera or program writes.
-    """
+    """Count the parts of a file of a kind, under Pillow's name for it. Raises DamagedPictureError: more than any camera
+    or program writes; a damaged file is left to its decoder."""
     COUNTS[kind](image)
 
 
@@ -134,10 +132,8 @@ def _count_jpeg(image: bytes) -> None:
 
 
 def _count_scans(image: bytes, at: int, parts: _Parts) -> None:
-    """Scans and the segments between them, from the code of the first scan's marker to the end of the picture.
-
-    What is behind that end, such as the film of a phone, is no part of it.
-    """
+    """Scans and the segments between them, from the code of the first scan's marker to the end of the picture: what is
+    behind it, such as the film of a phone, is no part of it."""
     if image.count(b"\xff\xda") <= MAX_SCANS:  # nearly always, and at once
         return
     while image[at : at + 1] and image[at] != END_OF_IMAGE:

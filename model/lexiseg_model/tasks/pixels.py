@@ -56,10 +56,8 @@ class Calibration(NamedTuple):
 
 
 def semantic(query: Query) -> Segmentation:
-    """One segment for each class that owns pixels, in the vocabulary's order; disjoint. Errors as `tasks.answer`.
-
-    Without a background they cover the image.
-    """
+    """One segment for each class that owns pixels, in the vocabulary's order; disjoint, and without a background they
+    cover the image. Errors as `tasks.answer`."""
     scored = score_query(query)
     n_classes, keep_probability = len(query.vocabulary.classes), query.options.keep_probability
     pieces = outcome(scored.logits, query.features.size, n_classes, keep_probability)
