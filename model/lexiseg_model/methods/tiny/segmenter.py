@@ -188,7 +188,7 @@ class TinySegmenter(MaskSide, Exportable):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._scored(features, bank)[0]
+        return self._scored(features, bank, self._pixels(features))[0]
 
     @torch.inference_mode()
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
@@ -197,12 +197,13 @@ class TinySegmenter(MaskSide, Exportable):
 
     def _competing(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
         """As `_scored`, of classes that are asked for together."""
-        scores, presence = self._scored(features, bank)
+        pixels = self._pixels(features)
+        scores, presence = self._scored(features, bank, pixels)
         n_listed, rule = bank.n_classes - bank.n_background, self.settings.together
         share, listed = share_of(rule, torch.tensor(n_listed)), scores[:n_listed]
         if share > 0:  # otherwise scores keep their bits
             scale = scores.new_tensor(self._scale)
-            pixels = enlarged(self._pixels(features), scores.shape[1:])
+            pixels = enlarged(pixels, scores.shape[1:])
             listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
             if bank.parts is not None and len(bank.parts.part):
                 maps = pixels, features.tensors[MIDDLE].to(pixels)
@@ -215,10 +216,10 @@ class TinySegmenter(MaskSide, Exportable):
             presence[rows] = presence_of_parts(presence[rows], flat[rows], places, flat[bank.parts.whole], exceeded)
         return scores, presence
 
-    def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
-        """The scores [K, h, w], and the presence [K] in the whole image."""
+    def _scored(self, features: Features, bank: TextBank, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores [K, h, w] of the unit embeddings [D, h, w], and the presence [K] in the whole image."""
         of_texts = self._presence_of_texts(features, bank)
-        scores = self._scores_of(features.tensors["pixels"], features.tensors[MIDDLE], bank, of_texts)
+        scores = self._scores_of(pixels, features.tensors[MIDDLE], bank, of_texts)
         presence = bank.best_of_texts(of_texts)
         learned = bank.learned
         if learned is not None:
@@ -239,10 +240,9 @@ class TinySegmenter(MaskSide, Exportable):
     def _scores_of(self, pixels: Tensor, middle: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map, by the presence [T] of each text."""
         added = log_presence(presence).mul_(self.settings.presence)
-        on_device = pixels.to(self._device).float()
-        scores = best_per_class(on_device, middle.to(self._device).float(), bank, added, self._scale)
+        scores = best_per_class(pixels, middle.to(self._device).float(), bank, added, self._scale)
         for index, excluded in bank.excluded.items():
-            scores[index].masked_fill_(is_excluded(on_device.flatten(1), excluded).view(scores.shape[1:]), EXCLUDED)
+            scores[index].masked_fill_(is_excluded(pixels.flatten(1), excluded).view(scores.shape[1:]), EXCLUDED)
         return scores
 
     @torch.inference_mode()
