@@ -93,7 +93,8 @@ async def gather(gateway: Iterable[Metric], workers: Sequence[Path]) -> Gathered
 
 
 async def _ask(worker: Path) -> str:
-    transport = httpx.AsyncHTTPTransport(uds=str(metrics_socket(worker)))
+    # Without TLS: reading the certificates of authorities holds the event loop for 20 ms.
+    transport = httpx.AsyncHTTPTransport(verify=False, uds=str(metrics_socket(worker)))
     try:
         async with httpx.AsyncClient(transport=transport, timeout=SECONDS) as client:
             answer = await client.get("http://worker/metrics", headers={"Accept": "application/openmetrics-text"})
