@@ -80,7 +80,7 @@ class DatasetRule(StrictModel):
     threshold: float | Literal["own"] | None = Field(
         None, description="a pixel whose best class is less probable is background; own: by the method's own rule"
     )
-    smallest_share: float | None = Field(None, gt=0, lt=1, description="of the foreground, for a class to stay")
+    smallest_share: float | None = Field(None, gt=0, lt=1, description="least share of the foreground of a class")
     background: list[str] = Field(default_factory=list, description="texts of class 0")
     queries: dict[str, list[str]] = Field(default_factory=dict, description="texts in place of a class's name")
     max_ensemble: bool = Field(False, description="a class is the best of its texts; otherwise each competes")

@@ -33,7 +33,7 @@ class AlignmentSettings(StrictModel):
     sizes: tuple[int, ...] = Field(
         (896, 1024), min_length=1, description="longer sides of the image in pixels, over which CLIP's view is averaged"
     )
-    adapter_share: float = Field(0.5, ge=0, le=1, description="of the adapter in matching at the end; it grows from 0")
+    adapter_share: float = Field(0.5, ge=0, le=1, description="share of the adapter at the end; it grows from 0")
 
 
 class DecoderSize(StrictModel):
