@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from importlib.metadata import version
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
@@ -165,7 +165,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         openapi_url=None,  # FastAPI would generate it on the event loop
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the scheme of the last proxy's connection
-        generate_unique_id_function=_name,
+        generate_unique_id_function=attrgetter("name"),
         telemetry=NO_TELEMETRY,
         routes=_served().routes,
     )
@@ -176,7 +176,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 @cache
 def _served() -> APIRouter:
     """All routes, which the applications of a process share: to build them takes a tenth of a second."""
-    served = APIRouter(generate_unique_id_function=_name)
+    served = APIRouter(generate_unique_id_function=attrgetter("name"))
     for router in _versioned():
         serve(served, router)
     for router in UNVERSIONED:
@@ -185,19 +185,8 @@ def _served() -> APIRouter:
 
 
 def _versioned() -> list[APIRouter]:
-    parts = [part.router for part in parts_of_gateway()]
-    return [
-        routes.router,
-        service_routes.model_router,
-        vocabulary_routes.router,
-        stream_routes.router,
-        *parts,
-        service_routes.data_router,
-    ]
-
-
-def _name(route: APIRoute) -> str:
-    return route.name
+    own = [routes.router, service_routes.model_router, vocabulary_routes.router, stream_routes.router]
+    return [*own, *(part.router for part in parts_of_gateway()), service_routes.data_router]
 
 
 def described(app: FastAPI, open_paths: Container[str], *, keys_needed: bool) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
@@ -68,7 +67,7 @@ class ExampleDesk:
         if repeated > MAX_REPETITION * limit:
             came = f"{repeated:,} bytes of pictures, each as often as it has examples"
             raise InvalidValue.of("classes", came, f"at most {MAX_REPETITION * limit:,}")
-        by_field: dict[str, dict[str, Any]] = {}
+        by_field: dict[str, ExampleInput] = {}
         for each, of_image in embedded:
             image = ImageInput(base64=base64.b64encode(each.picture).decode(), url=None, id=None)
             for example, region in zip(of_image, each.regions, strict=True):
@@ -105,21 +104,19 @@ class ExampleDesk:
         return list(zip(embedded, by_image.values(), strict=True))
 
 
-def _with_stored(entry: str | ClassInput, place: int, by_field: dict[str, dict[str, Any]]) -> str | ClassInput:
+def _with_stored(entry: str | ClassInput, place: int, by_field: dict[str, ExampleInput]) -> str | ClassInput:
     if isinstance(entry, str):
         return entry
     update = {
-        name: [
-            ExampleInput.model_validate(by_field[f"classes.{place}.{name}.{number}"]) for number in range(len(examples))
-        ]
+        name: [by_field[f"classes.{place}.{name}.{number}"] for number in range(len(examples))]
         for name, examples in (("examples", entry.examples), ("negatives", entry.negatives))
     }
     return entry.model_copy(update=update)
 
 
-def _stored_example(region: Region, image: ImageInput) -> dict[str, Any]:
+def _stored_example(region: Region, image: ImageInput) -> ExampleInput:
     if region.mask is not None:
-        return {"image": image, "mask": MaskInput(format="coco_rle", size=region.mask.size, counts=region.mask.counts)}
+        return ExampleInput(image=image, mask=MaskInput(size=region.mask.size, counts=region.mask.counts))
     assert region.prompt is not None
-    points = [PointInput(x=point.x, y=point.y, positive=point.positive) for point in region.prompt.points]
-    return {"image": image, "points": points, "box": None if region.prompt.box is None else list(region.prompt.box)}
+    points = [PointInput(point.x, point.y, point.positive) for point in region.prompt.points]
+    return ExampleInput(image=image, points=points, box=region.prompt.box and list(region.prompt.box))

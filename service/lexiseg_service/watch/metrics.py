@@ -105,19 +105,20 @@ class Metrics:
         self.gpu_memory_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
         self._begin()
 
-    def _ready_workers(self) -> Values:
-        return {"lexiseg_worker_ready": {worker: state == "ready" for worker, state in self.worker_states().items()}}
-
-    def _count_workers(self) -> Values:
-        tally = Tally(self.worker_states().values())
-        return {"lexiseg_workers": {state: tally[state] for state in get_args(WorkerState)} if tally else {}}
+    def _worker_gauges(self) -> Values:
+        states = self.worker_states()
+        tally = Tally(states.values())
+        return {
+            "lexiseg_worker_ready": {worker: state == "ready" for worker, state in states.items()},
+            "lexiseg_workers": {state: tally[state] for state in get_args(WorkerState)} if tally else {},
+        }
 
     def _begin(self) -> None:
         """Register the gauges of workers, and begin the series of alerts: a rate needs a first sample."""
         ready = {"lexiseg_worker_ready": "1 while the gateway may ask the worker"}
-        self.registry.register(Gauges(ready, self._ready_workers, "worker"))
+        self.registry.register(Gauges(ready, self._worker_gauges, "worker"))
         workers = {"lexiseg_workers": "Workers of the gateway by their state"}
-        self.registry.register(Gauges(workers, self._count_workers))
+        self.registry.register(Gauges(workers, self._worker_gauges))
         for name, values in KNOWN_VALUES.items():
             for value in values:
                 getattr(self, name).labels(value)

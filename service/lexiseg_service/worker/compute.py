@@ -185,7 +185,9 @@ class ComputeStage:
                 if len(batch) > 1:  # views would keep the whole batch in memory while this image is cached
                     own = tuple(part.clone() for part in own)
                 if self._keep_part(job, first, own):
-                    _assemble(job, segmenter)
+                    parts = [job.parts[first] for first in sorted(job.parts)]
+                    whole = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+                    job.features = segmenter.assemble(job.plan, whole)
                     complete.append(job)
                 start = end
             ended = time.monotonic()
@@ -211,12 +213,6 @@ def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
     """Height and width of the image passes of a model's warm-up: on a CPU, where a first pass is quick, two of them."""
     buckets = sorted(segmenter.buckets, key=math.prod)
     return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
-
-
-def _assemble(job: AnyJob, segmenter: Segmenter) -> None:
-    parts = [job.parts[first] for first in sorted(job.parts)]
-    whole = parts[0] if len(parts) == 1 else tuple(torch.cat(part) for part in zip(*parts, strict=True))
-    job.features = segmenter.assemble(job.plan, whole)
 
 
 def _halves(batch: Batch) -> tuple[Batch, Batch] | None:

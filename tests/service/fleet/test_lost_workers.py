@@ -101,7 +101,7 @@ async def test_a_worker_that_dies_near_the_deadline_is_a_503(monkeypatch: pytest
     monkeypatch.setattr(links, "STALL_SECONDS", 60.0)  # the other one is not taken for one that stands still
     first, second = Someone(held=True), Someone(held=True)
     async with started(first, second) as fleet:
-        deadline = time.monotonic() + STOOD_STILL
+        deadline = time.monotonic() + 2 * STOOD_STILL
         asking = [
             asyncio.ensure_future(fleet.backend.segment(question(image, deadline=deadline))) for image in IMAGES[:12]
         ]

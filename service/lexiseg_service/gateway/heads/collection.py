@@ -183,7 +183,8 @@ class Heads:
                 raise _name_taken(name)
             change.preconditions.check(None if current is None else current.etag)
             before = None if change.whole else current
-            parts = {_part_name(): (key, lesson) for key, lesson in change.lessons.items()}
+            now = f"{int(time.time()):08x}"  # parts have names that none had, and say when they were made
+            parts = {now + secrets.token_hex(12): (key, lesson) for key, lesson in change.lessons.items()}
             pictures, classes = _pictures(before, change, parts), _classes(before, change)
             earlier = () if current is None else current.earlier_of_next()
             quota, rows = await self._quota(), await self._rows()
@@ -328,11 +329,6 @@ class Heads:
         self._metrics.head_bytes_limit.set(most)
         of_key = Amounts(number=MAX_HEADS_PER_KEY, nbytes=int(KEY_SHARE * most))
         return Quota(of_key, Amounts(number=MAX_HEADS, nbytes=most))
-
-
-def _part_name() -> str:
-    """A name that no part had: when it was made, in seconds since the epoch, and a random number."""
-    return f"{int(time.time()):08x}{secrets.token_hex(12)}"
 
 
 def _is_old(part: str) -> bool:

@@ -71,7 +71,8 @@ class UnreadBodies:
         self._places = Shares("bodies of refused requests", MAX_UNREAD, CLIENT_SHARE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(scope):
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
             await self._app(scope, receive, send)
             return
         is_unread, is_open = True, False
@@ -102,11 +103,6 @@ class UnreadBodies:
             async with asyncio.timeout(UNREAD_SECONDS):
                 while left > 0 and (message := await receive()).get("more_body", False):
                     left -= len(message["body"])
-
-
-def _has_body(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 class RequestFrame:

@@ -122,7 +122,8 @@ async def list_trainings(request: Request) -> Response:
 )
 async def get_training(request: Request, identity: Identity) -> Response:
     """Return where a training stands, and at its end the figures before and after."""
-    return as_json(await _trainings(request).standing(identity, caller_of(request)))
+    trainings = _trainings(request)
+    return as_json(trainings.output(await trainings.find(identity, caller_of(request))))
 
 
 @router.get(
@@ -153,8 +154,11 @@ async def get_training_log(request: Request, identity: Identity) -> Response:
 async def get_training_events(request: Request, identity: Identity) -> Response:
     """Send where the training stands and what it prints, until it ends."""
     trainings, caller = _trainings(request), caller_of(request)
-    look, log = partial(trainings.standing, identity, caller), partial(trainings.log, identity, caller)
-    return await followed(request, look, "state", log)
+
+    async def look() -> dict[str, Any]:
+        return trainings.output(await trainings.find(identity, caller))
+
+    return await followed(request, look, "state", partial(trainings.log, identity, caller))
 
 
 @router.delete(

@@ -116,9 +116,6 @@ class Trainings:
             raise UnknownTraining("there is no such training of this key; it may have been removed")
         return training
 
-    async def standing(self, identity: str, caller: Caller) -> dict[str, Any]:
-        return self.output(await self.find(identity, caller))
-
     async def list_all(self, caller: Caller) -> list[Training]:
         own = [each for each in await _ask(self._store.all) if each.owner == caller.owner]
         return [each for each in own if not has_passed(self._expiry(each))]
@@ -140,19 +137,9 @@ class Trainings:
         return len(trainings)
 
     def output(self, training: Training) -> dict[str, Any]:
-        return {
-            "id": training.id,
-            "name": training.name,
-            "start": training.start,
-            "state": training.state,
-            "created": rfc3339(training.created),
-            "started": rfc3339(training.started),
-            "ended": rfc3339(training.ended),
-            "expires": rfc3339(self._expiry(training)),
-            "detail": training.detail,
-            "found": training.import_report,
-            "figures": training.figures,
-        }
+        times = {name: rfc3339(getattr(training, name)) for name in ("created", "started", "ended")}
+        plain = {name: getattr(training, name) for name in ("id", "name", "start", "state", "detail", "figures")}
+        return {**plain, **times, "expires": rfc3339(self._expiry(training)), "found": training.import_report}
 
     def _expiry(self, training: Training) -> float | None:
         return expiry(training.ended, self._settings.keep_days)
