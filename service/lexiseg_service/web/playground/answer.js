@@ -32,8 +32,7 @@ page.addEventListener("answered", () => {
 page.addEventListener("pictured", () => hidden.clear());
 page.addEventListener("chosen", list);
 $("threshold").addEventListener("input", paint);
-persist("patterns", paint);
-persist("names", paint);
+for (const id of ["patterns", "names"]) persist(id, paint);
 
 function showPainted({ map, fills, lines }) {
   state.map = map;

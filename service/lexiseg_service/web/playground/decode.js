@@ -13,10 +13,7 @@ export async function opened(file) {
   const image = await createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
   if (image) return within(file, image);
   if (!UNSUPPORTED.test(name)) throw problemOf(`${name} is not a picture that this browser can open.`);
-  return shownByService(file).catch((problem) => {
-    problem.message = `${name}: ${problem.message}`;
-    throw problem;
-  });
+  return shownByService(file).catch((problem) => Promise.reject(Object.assign(problem, { message: `${name}: ${problem.message}` })));
 }
 
 async function within(file, image) {

@@ -118,6 +118,24 @@ def test_pictures_that_teach_are_listed_and_taken_out(page: Page, server: Server
     expect(page.locator("#strip .reviewed")).to_have_count(0)
 
 
+def test_a_rejected_picture_teaches_that_it_shows_nothing(page: Page) -> None:
+    teach(page)
+    expect_result(page, f"Found {WORD}.")  # in the second
+
+    with page.expect_request(is_teaching) as request:
+        page.get_by_role("button", name="Reject").click()
+
+    (sent,) = json.loads(request.value.post_data or "")["pictures"]
+    assert (sent["objects"], sent["reviewed"]) == ([], [WORD])
+    learned(page, 2)
+    show(page, "two")
+    expect(page.locator("#strip .reviewed[aria-current=true]")).to_have_attribute("title", "two.jpg: reviewed")
+    expect(page.locator("#segments li")).to_have_count(0)
+    page.keyboard.press("Control+z")
+    expect(page.locator("#segments li")).to_contain_text(WORD)
+    expect(page.locator("#strip .reviewed")).to_have_count(1)
+
+
 def test_a_correction_of_a_reviewed_picture_replaces_what_it_taught(page: Page) -> None:
     begin(page)
     with page.expect_request(is_teaching) as first:

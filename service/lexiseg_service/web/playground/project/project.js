@@ -169,16 +169,19 @@ function go(step, some = strip) {
   return next && show(next);
 }
 
-function accept() {
+function review(changes = {}) {
   const { picture } = state;
   if (!picture || state.mode !== "picture") return;
-  if (!picture.doc.isReviewed) change(picture, { ...picture.doc, isReviewed: true }); // else the next is still being decoded
+  if (!picture.doc.isReviewed || changes.segments) change(picture, { ...picture.doc, ...changes, isReviewed: true }); // else the next is being decoded
   const left = strip.filter(({ doc }) => !doc.isReviewed);
   if ($("doubtful").checked && left.length) return show(left[0]);
   if (go(1, left) || go(-1, left)) return null;
   $("note").textContent = `All ${pictures.length} pictures are reviewed.`;
   return emit("changed");
 }
+
+/** Reviews a picture without what was found in it; marks stay, so that no answer brings that back. */
+const reject = () => review({ segments: (state.picture?.doc.segments ?? []).filter(({ origins }) => origins).map((one) => ({ ...one, isGone: true })) });
 
 function unaccept() {
   change(state.picture, { ...state.picture.doc, isReviewed: false });
@@ -286,7 +289,7 @@ async function erase(some) {
   drawStrip();
 }
 
-const clicks = { "label-all": () => labelAll(), "label-some": () => labelAll(TRIED), cancel: () => control.abort(), accept, unaccept, erase: () => erase(pictures) };
+const clicks = { "label-all": () => labelAll(), "label-some": () => labelAll(TRIED), cancel: () => control.abort(), accept: () => review(), reject, unaccept, erase: () => erase(pictures) };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 persist("doubtful", async () => {
   await rank();
@@ -300,7 +303,8 @@ document.addEventListener("keydown", (event) => {
   const keys = {
     PageDown: () => go(1, some),
     PageUp: () => go(-1, some),
-    a: accept,
+    a: () => review(),
+    x: reject,
     v: () => event.repeat || emit("compared", true),
     Delete: () => $("strip").contains(field) && erase(strip.filter(({ line }) => line === field)),
     ArrowRight: () => near("nextElementSibling"),
