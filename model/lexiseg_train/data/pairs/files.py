@@ -11,13 +11,7 @@ from lexiseg_model.files.names import COLUMNS_OF_FILES, is_hidden, visible_in
 from lexiseg_train.data.annotations.listed import photographs_beside
 from lexiseg_train.data.files.documents import PUBLISHED_JSON, read_json
 from lexiseg_train.data.pairs.shards import ShardPairs, find_shards, is_address
-from lexiseg_train.data.pairs.source import (
-    Joined,
-    PairSource,
-    Skipped,
-    StoredPair,
-    clean_captions,
-)
+from lexiseg_train.data.pairs.source import Joined, PairSource, StoredPair, clean_captions
 
 LISTING = "captions.json"
 IMAGES = "images"
@@ -31,9 +25,7 @@ EXPECTED = (
 Captioned = tuple[Path, Sequence[str]]  # a photograph's file and its captions
 
 
-class FilePairs:
-    damaged: Sequence[Skipped] = ()
-
+class FilePairs(PairSource):
     def __init__(self, listing: Path, pairs: Sequence[Captioned]) -> None:
         if not pairs:
             raise DatasetError(f"{listing} has no captions")

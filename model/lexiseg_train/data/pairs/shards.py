@@ -35,7 +35,7 @@ from lexiseg_labels.picture_names import LISTED_SUFFIXES, PICTURE_SUFFIXES
 from lexiseg_model.catalogue.store import numbered, open_store, protocol_of
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.archives import files_in
-from lexiseg_train.data.pairs.source import Skipped, StoredPair, clean_captions
+from lexiseg_train.data.pairs.source import PairSource, Skipped, StoredPair, clean_captions
 
 MAX_SHARDS = 64  # of a machine
 PIPE = "pipe:"
@@ -142,7 +142,7 @@ class ShardIndex:
     damage: str  # why the scan ended early, or empty
 
 
-class ShardPairs:
+class ShardPairs(PairSource):
     """The shards of one folder by name; a part is a shard."""
 
     def __init__(self, shards: Sequence[Path | Streamed], json_captions: bool = False) -> None:

@@ -10,10 +10,9 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,58 +37,37 @@ class Skipped(NamedTuple):
     reason: str
 
 
-class PairSource(Protocol):
-    @property
-    def sizes(self) -> Sequence[int]: ...
+class PairSource(ABC):
+    sizes: Sequence[int]  # pairs of each part
+    damaged: Sequence[Skipped] = ()
 
-    @property
-    def damaged(self) -> Sequence[Skipped]: ...
-
+    @abstractmethod
     def read(self, index: int) -> StoredPair:
         """One pair; the photograph is not decoded."""
-        ...
 
 
-@dataclass(frozen=True)
-class Joined:
+class Joined(PairSource):
     """Several sources as one, part after part."""
 
-    sources: tuple[PairSource, ...]
-
-    @property
-    def sizes(self) -> list[int]:
-        return [size for source in self.sources for size in source.sizes]
-
-    @property
-    def damaged(self) -> list[Skipped]:
-        return [skipped for source in self.sources for skipped in source.damaged]
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        return [0, *accumulate(sum(source.sizes) for source in self.sources)]
+    def __init__(self, sources: Sequence[PairSource]) -> None:
+        self._sources = sources
+        self.sizes = [size for source in sources for size in source.sizes]
+        self.damaged = [skipped for source in sources for skipped in source.damaged]
+        self._starts = [0, *accumulate(sum(source.sizes) for source in sources)]
 
     def read(self, index: int) -> StoredPair:
         owner = bisect_right(self._starts, index) - 1
-        return self.sources[owner].read(index - self._starts[owner])
+        return self._sources[owner].read(index - self._starts[owner])
 
 
 @dataclass
-class Rewritten(ABC):
+class Rewritten(PairSource):
     """A view of a source with changed pairs in the same parts."""
 
     source: PairSource
 
-    @property
-    def sizes(self) -> Sequence[int]:
-        return self.source.sizes
-
-    @property
-    def damaged(self) -> Sequence[Skipped]:
-        return self.source.damaged
-
-    @abstractmethod
-    def read(self, index: int) -> StoredPair:
-        """As `PairSource.read`."""
+    def __post_init__(self) -> None:
+        self.sizes, self.damaged = self.source.sizes, self.source.damaged
 
 
 @dataclass
@@ -98,11 +76,10 @@ class Selection(Rewritten):
 
     numbers: NDArray[np.int64]
 
-    @property
-    def sizes(self) -> list[int]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         ends = np.searchsorted(self.numbers, np.cumsum(self.source.sizes))
-        sizes: list[int] = np.diff(ends, prepend=0).tolist()
-        return sizes
+        self.sizes = np.diff(ends, prepend=0).tolist()
 
     def read(self, index: int) -> StoredPair:
         return self.source.read(int(self.numbers[index]))
