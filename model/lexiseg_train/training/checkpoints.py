@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,33 +41,27 @@ def share_done(recipe: RunRecipe, n_examples: int | None, reached: Reached) -> f
     return min(1.0, reached.examples / (recipe.epochs * n_examples))
 
 
-@dataclass(frozen=True)
-class Schedule:
-    recipe: RunRecipe
+def rate_factor(recipe: RunRecipe, step: int, share: float, warmed: float) -> float:
+    """Factor of step `step`, from 0, with `share` of the run before it, and `warmed` at the end of warm-up."""
+    warm, warmup, start = 1.0, recipe.warmup_steps, recipe.warmup_from
+    if step < warmup:
+        warm = (step + 1) / warmup if start is None else start + (1 - start) * step / warmup
+    if recipe.schedule == "multistep":
+        return warm * recipe.milestone_factor ** sum(milestone <= share for milestone in recipe.milestones)
+    if recipe.schedule == "cosine":
+        past = 0.0 if step < warmup or warmed >= 1 else max(0.0, (share - warmed) / (1 - warmed))
+        left = (1 + math.cos(math.pi * past)) / 2
+    else:
+        decay = decay_share(recipe)
+        left = min(1.0, (1 - share) / decay + ROUNDING) if decay else 1.0
+    return warm * (recipe.last_rate + (1 - recipe.last_rate) * left)
 
-    def factor(self, step: int, share: float, warmed: float) -> float:
-        """Factor of step `step`, from 0, with `share` of the run before it, and `warmed` at the end of warm-up."""
-        recipe = self.recipe
-        warm, warmup, start = 1.0, recipe.warmup_steps, recipe.warmup_from
-        if step < warmup:
-            warm = (step + 1) / warmup if start is None else start + (1 - start) * step / warmup
-        if recipe.schedule == "multistep":
-            return warm * recipe.milestone_factor ** sum(milestone <= share for milestone in recipe.milestones)
-        if recipe.schedule == "cosine":
-            past = 0.0 if step < recipe.warmup_steps or warmed >= 1 else max(0.0, (share - warmed) / (1 - warmed))
-            left = (1 + math.cos(math.pi * past)) / 2
-        else:
-            decay = self.decay_share
-            left = min(1.0, (1 - share) / decay + ROUNDING) if decay else 1.0
-        return warm * (recipe.last_rate + (1 - recipe.last_rate) * left)
 
-    @property
-    def decay_share(self) -> float:
-        """Share of the run in which the plateau decays; 0 for other curves."""
-        recipe = self.recipe
-        if recipe.schedule != "warmup-stable-decay":
-            return 0.0
-        return recipe.decay_steps / recipe.steps if recipe.steps and recipe.decay_steps else recipe.decay_share
+def decay_share(recipe: RunRecipe) -> float:
+    """Share of the run in which the plateau decays; 0 for other curves."""
+    if recipe.schedule != "warmup-stable-decay":
+        return 0.0
+    return recipe.decay_steps / recipe.steps if recipe.steps and recipe.decay_steps else recipe.decay_share
 
 
 def begin_random(seed: list[int]) -> None:

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from lexiseg_model.clip.scale import LearnedScale
 from lexiseg_model.resources.device import wide
 from lexiseg_train.training.distributed import mean_over_processes, place
 from lexiseg_train.training.recipe import MaskLossSettings
@@ -35,13 +34,6 @@ class LossParts:
     @property
     def figures(self) -> dict[str, float]:
         return {field.name: getattr(self, field.name).item() for field in fields(self)}
-
-
-class Contrast(LearnedScale):
-    """Symmetric InfoNCE with a learned temperature."""
-
-    def forward(self, by_image: Tensor, by_text: Tensor) -> Tensor:
-        return contrast_loss(self.scale, by_image, by_text)
 
 
 def contrast_loss(scale: Tensor, by_image: Tensor, by_text: Tensor) -> Tensor:

@@ -34,10 +34,11 @@ from lexiseg_train.data.pairs.source import PairSource
 from lexiseg_train.training.checkpoints import (
     PLATEAU,
     Reached,
-    Schedule,
     begin_random,
+    decay_share,
     find_checkpoint,
     random_states,
+    rate_factor,
     restore_random,
     share_done,
 )
@@ -67,7 +68,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.device = join(recipe.device)
         self.learner = Learner(recipe, network, self.device)
         self.network: Network = self.learner.network
-        self.schedule = Schedule(recipe)
         self.skips = SharedSkips(recipe.out / SKIPPED)
         self.step = 0
         self.crops_seen = 0  # by all processes
@@ -90,10 +90,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
     @abstractmethod
     def _weights(self) -> dict[str, Tensor]:
         """Tensors of the weights file by name."""
-
-    def opening(self) -> str:
-        """What the log says before the first step; empty for nothing."""
-        return "; then ".join(dict.fromkeys(filter(None, map(self.in_words, self.recipe.phases))))
 
     def in_words(self, phase: Phase) -> str:
         """What is special about the steps of a phase; empty for nothing."""
@@ -158,7 +154,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             begin_random([self.recipe.seed, rank()])
             resumed = self._resume()
             journal.resume(self.step)
-            for line in filter(None, (self.opening(), self._norms_of_parts())):
+            of_phases = "; then ".join(dict.fromkeys(filter(None, map(self.in_words, self.recipe.phases))))
+            for line in filter(None, (of_phases, self._norms_of_parts())):
                 journal.say(line)
             if resumed is not None:
                 journal.say(resumed)
@@ -184,7 +181,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         pace = Pace(self.crops_seen, self.progress)
         began = saved = clock = time.monotonic()  # of this start, the last checkpoint, the last step
         logged: list[float] = []  # losses since the last line of the journal
-        first, decay = True, self.schedule.decay_share
+        first, decay = True, decay_share(recipe)
         while self.progress < 1:
             phase = self._phase()
             local = LocalPhase(phase.crop, self._division(phase).batch)
@@ -322,7 +319,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         recipe = self.recipe
         scale = self._phase().global_batch / recipe.rate_batch if recipe.rate_batch else 1
         peak = recipe.learning_rate * scale
-        return peak * self.schedule.factor(self.step, self.progress, self._share(self._warmed_up))
+        return peak * rate_factor(recipe, self.step, self.progress, self._share(self._warmed_up))
 
     @cached_property
     def _n_examples(self) -> int | None:

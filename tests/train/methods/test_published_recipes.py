@@ -7,7 +7,7 @@ import pytest
 
 from lexiseg_train.methods.tcl.trainer import untrained
 from lexiseg_train.methods.tcl.trainings import TclRecipe
-from lexiseg_train.training.checkpoints import Schedule
+from lexiseg_train.training.checkpoints import rate_factor
 from lexiseg_train.training.pair_run import DeitViews
 from lexiseg_train.training.recipe import DeitSettings, RunRecipe
 from lexiseg_train.training.recipes.read import read_recipe
@@ -30,7 +30,7 @@ def test_learning_rates_are_those_of_the_authors(name: str) -> None:
     assert recipe.steps is not None
 
     for step, rate in RATES[name].items():
-        factor = Schedule(recipe).factor(step, step / recipe.steps, recipe.warmup_steps / recipe.steps)
+        factor = rate_factor(recipe, step, step / recipe.steps, recipe.warmup_steps / recipe.steps)
         assert peak * factor == pytest.approx(rate, rel=1e-3), step
 
 

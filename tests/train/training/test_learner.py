@@ -11,7 +11,7 @@ from torch import Tensor
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_train.methods.s_seg_plus.trainings import StudentRecipe
-from lexiseg_train.training.checkpoints import Reached, Schedule, share_done
+from lexiseg_train.training.checkpoints import Reached, rate_factor, share_done
 from lexiseg_train.training.learner import compile_parts, groups, recompute
 from lexiseg_train.training.recipe import DecayRule, divide
 from tests.model.methods.s_seg_plus.small import CLASSES, NETWORK
@@ -48,8 +48,7 @@ STEPS, WARMUP, DECAY = 100, 10, 20
 def factors(**values: Any) -> list[float]:
     """Of every step and of the end."""
     recipe = recipe_for(steps=STEPS, warmup_steps=WARMUP, **values)
-    schedule = Schedule(recipe)
-    return [schedule.factor(step, step / STEPS, WARMUP / STEPS) for step in range(STEPS + 1)]
+    return [rate_factor(recipe, step, step / STEPS, WARMUP / STEPS) for step in range(STEPS + 1)]
 
 
 def test_the_rate_warms_up_and_decays_to_near_zero_at_the_end() -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lexiseg_model.clip.scale import LearnedScale
 from lexiseg_train.training.losses import (
-    Contrast,
     assign,
+    contrast_loss,
     dice_costs,
     dice_losses,
     focal_costs,
@@ -20,12 +21,12 @@ from lexiseg_train.training.recipe import MaskLossSettings
 
 
 def test_the_temperature_has_a_lower_bound() -> None:
-    contrast = Contrast()
+    learned = LearnedScale()
     with torch.no_grad():
-        contrast.log_scale.fill_(50.0)
+        learned.log_scale.fill_(50.0)
     mixed = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
 
-    assert contrast(mixed, mixed).item() == pytest.approx(100.0)
+    assert contrast_loss(learned.scale, mixed, mixed).item() == pytest.approx(100.0)
 
 
 ALPHA, GAMMA = 0.25, 2.0

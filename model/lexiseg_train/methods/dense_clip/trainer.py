@@ -17,8 +17,8 @@ from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_clip, tokenizer
 from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_train.methods.dense_clip.trainings import ClipRecipe
-from lexiseg_train.training.distributed import gather, place
-from lexiseg_train.training.losses import info_nce
+from lexiseg_train.training.distributed import gather
+from lexiseg_train.training.losses import contrast_loss, info_nce
 from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairBatch, PairRun, recall
 
@@ -44,7 +44,7 @@ class TowerPair(nn.Module):
         """Symmetric InfoNCE over the pairs of all processes (CLIP, figure 3); `rows` are this process's."""
         images, texts = rows
         by_image, by_text = images @ gather(texts).T, texts @ gather(images).T
-        return info_nce(self.scale * by_image, self.scale * by_text, place() * len(images))
+        return contrast_loss(self.scale, by_image, by_text)
 
     @property
     def scale(self) -> Tensor:

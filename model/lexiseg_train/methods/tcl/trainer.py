@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.cards import InputSize, ModelCard
+from lexiseg_model.clip.scale import LearnedScale
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import ClipTowers, clip_from_files, fresh_clip, tokenizer
 from lexiseg_model.clip.vision import Tokens, require_plain_vit
@@ -40,7 +41,7 @@ from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
 from lexiseg_train.methods.tcl.trainings import LossSettings, TclRecipe
 from lexiseg_train.training.distributed import gather, place
-from lexiseg_train.training.losses import Contrast, LossParts
+from lexiseg_train.training.losses import LossParts, contrast_loss
 from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairBatch, PairRun, recall
 
@@ -86,8 +87,8 @@ class TclLosses(nn.Module):
     def __init__(self, settings: LossSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.image_contrast = Contrast()
-        self.feature_contrast = Contrast()
+        self.image_contrast = LearnedScale()
+        self.feature_contrast = LearnedScale()
 
     def of_rows(self, rows: Rows) -> Losses:
         """Losses of all images of a step; `rows` are this process's."""
@@ -97,8 +98,10 @@ class TclLosses(nn.Module):
         # Own captions over all images.
         by_text = rows.texts @ gather(rows.images).T, gather(rows.cosines)[:, first : first + n_own].T
         return Losses(
-            image_contrast=weight.image_contrast * self.image_contrast(rows.images @ all_texts.T, by_text[0]),
-            feature_contrast=weight.feature_contrast * self.feature_contrast(rows.cosines, by_text[1]),
+            image_contrast=weight.image_contrast
+            * contrast_loss(self.image_contrast.scale, rows.images @ all_texts.T, by_text[0]),
+            feature_contrast=weight.feature_contrast
+            * contrast_loss(self.feature_contrast.scale, rows.cosines, by_text[1]),
             area=weight.area * area_gap(rows.area, weight.own_share),
             negative_area=weight.negative_area
             * (area_gap(rows.other_area, weight.other_share) if len(all_texts) > 1 else rows.other_area.sum()),
