@@ -55,10 +55,6 @@ DAMAGED = (
 Member = tuple[str, IO[bytes]]
 
 
-def is_frame(path: PurePosixPath) -> bool:
-    return FRAME.fullmatch(path.name) is not None and is_video_name(path.parent)
-
-
 def picture_bytes(path: Path) -> bytes:
     """The content of a picture's file; of a frame as BMP. Raises OSError: it cannot be read."""
     match = FRAME.fullmatch(path.name)
@@ -94,9 +90,7 @@ class _Video:
         return np.asarray(pixels, np.uint8)
 
 
-@lru_cache(maxsize=1)
-def _opened(path: Path) -> _Video:
-    return _Video(path)
+_opened = lru_cache(maxsize=1)(_Video)
 
 
 def confined(path: Path, root: Path) -> Path | None:
@@ -167,7 +161,7 @@ class SetFiles:
         if self._is_wide and place.startswith("/"):
             return self._beside(place, (".",))
         path = PurePosixPath(unicodedata.normalize("NFC", place))
-        if str(path) not in self._by_key and is_frame(path):
+        if str(path) not in self._by_key and FRAME.fullmatch(path.name) and is_video_name(path.parent):
             video = self.file_like(str(path.parent))
             return None if video is None else video / path.name
         return self._by_key.get(str(path))

@@ -67,11 +67,15 @@ def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
 
 def moved(points: Tensor, centres: Tensor) -> Tensor:
     """One iteration of Lloyd: centres [B, k, C] at the means of the nearest of points [B, P, C], empty ones far off."""
+    k = centres.shape[1]
     nearest, labels = squared_distances(points, centres).min(2)  # [B, P]
-    members = F.one_hot(labels, centres.shape[1]).float()
+    members = F.one_hot(labels, k).float()
     counts = members.sum(1)  # [B, k]
     means = members.mT @ points / counts.clamp(min=1)[..., None]
-    return torch.where(counts[..., None] > 0, means, _farthest(points, nearest, counts))
+    farthest = nearest.topk(k, dim=1).indices  # [B, k], the farthest first
+    order = ((counts == 0).cumsum(1) - 1).clamp(min=0)  # rank of an empty cluster among the empty ones
+    restarts = points.gather(1, farthest.gather(1, order)[..., None].expand(-1, -1, points.shape[2]))
+    return torch.where(counts[..., None] > 0, means, restarts)
 
 
 def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
@@ -96,14 +100,6 @@ def _spread(points: Tensor, k: int, seed: int) -> Tensor:
         centres.append(centre)
         gap = torch.minimum(gap, squared_distances(points, centre[:, None])[..., 0])
     return torch.stack(centres, 1)
-
-
-def _farthest(points: Tensor, nearest: Tensor, counts: Tensor) -> Tensor:
-    """Point [B, k, C] at which each cluster would restart if it is empty."""
-    k = counts.shape[1]
-    farthest = nearest.topk(k, dim=1).indices  # [B, k], the farthest first
-    order = ((counts == 0).cumsum(1) - 1).clamp(min=0)  # rank of an empty cluster among the empty ones
-    return points.gather(1, farthest.gather(1, order)[..., None].expand(-1, -1, points.shape[2]))
 
 
 class PseudoMasks(NamedTuple):

@@ -113,12 +113,12 @@ class Cutter:
         boxes = []
         if by_word is not None:
             yield Way("words", by_word)
-            boxes.append(_box(by_word))
+            boxes.append(tight_box(by_word))
         if leaf is not None and (focus := self._seen_box(image, leaf)) is not None:
             rough = self._by_box(features, focus, rough=True)
             if rough is not None:
                 yield Way("trunk", rough)
-                boxes.append(_box(rough))
+                boxes.append(tight_box(rough))
         for box in boxes:
             if (exact := self._by_box(features, box, rough=False)) is not None:
                 yield Way("head", exact)
@@ -146,7 +146,7 @@ class Cutter:
         if cells.max() < MIN_SEEN:
             return None
         region = _largest(cells >= PEAK * cells.max())
-        return None if region is None else _box(region)
+        return None if region is None else tight_box(region)
 
     def _by_box(self, features: Features, box: tuple[float, float, float, float], rough: bool) -> Mask | None:
         [answer] = prompts_of(self._segmenter).prompt(features, [Prompt(box=box, rough=rough)])
@@ -173,11 +173,6 @@ def _largest(mask: Mask) -> Mask | None:
         return None
     largest: Mask = parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     return largest
-
-
-def _box(mask: Mask) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = tight_box(mask)
-    return float(x0), float(y0), float(x1), float(y1)
 
 
 def _iou(one: Mask, other: Mask) -> float:

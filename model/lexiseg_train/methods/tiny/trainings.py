@@ -191,7 +191,7 @@ class WordsTraining(Training[TinyRecipe]):
         return _weights(recipe.start, PUBLISHED_TRUNK)
 
     def lacks(self, recipe: TinyRecipe) -> str | None:
-        sets = [name for name in _unpacked(recipe, recipe.sets) if name != SHAPES]
+        sets = [name for name in _unpacked(recipe) if name != SHAPES]
         return _without_data(recipe, sets, "{SET: 1.0}")
 
     def trainer(self, recipe: TinyRecipe) -> Run[TinyRecipe, Any, Any]:
@@ -200,7 +200,7 @@ class WordsTraining(Training[TinyRecipe]):
         return super().trainer(recipe)
 
     def rehearsal(self, recipe: TinyRecipe, folder: Path) -> Rehearsal:
-        missing = _unpacked(recipe, recipe.sets)
+        missing = _unpacked(recipe)
         if not missing:
             return super().rehearsal(recipe, folder)
         write_drawn(folder / "data")  # the time of a step does not depend on the photographs
@@ -291,9 +291,9 @@ def _weights(named: str, scratch: str) -> str:
     return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
 
 
-def _unpacked(recipe: TinyRecipe, sets: dict[str, Any]) -> list[str]:
+def _unpacked(recipe: TinyRecipe) -> list[str]:
     """The sets that are not decoded into packs yet; only these need the original data."""
-    return [name for name in sets if not (recipe.packs / name).is_dir()]
+    return [name for name in recipe.sets if not (recipe.packs / name).is_dir()]
 
 
 def _without_data(recipe: RunRecipe, sets: list[str], example: str) -> str | None:
