@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip import windowed
+from lexiseg_model.clip.text import TextTower
 from lexiseg_model.features import Features, InferenceOptions, Plan
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.network import MaskSettings, TclSettings
@@ -18,7 +19,7 @@ from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Precision
 from tests.model.methods.tcl import golden
-from tests.model.methods.tcl.golden import MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
+from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 from tests.once import kept, made
 
 CPU = torch.device("cpu")
@@ -127,3 +128,20 @@ def test_fast_masks_agree_with_exact_ones() -> None:
     # Random weights put many pixels on an edge between classes; bfloat16 and the coarser lattice move those.
     assert (maps[0] - maps[1]).abs().mean() < 0.02
     assert (maps[0].argmax(0) == maps[1].argmax(0)).float().mean() > 0.97
+
+
+def test_the_image_vector_equals_the_reference() -> None:
+    embedding = golden.restored().network.image_embedding(golden.normalised(golden.image("tcl/image224", 224, 224)))
+
+    assert_close(embedding, "image_embedding_224", EMBEDDING_TOLERANCE)
+
+
+@kept
+def tower() -> TextTower:
+    return TextTower(golden.restored().towers)
+
+
+def test_caption_rows_equal_the_reference() -> None:
+    rows = torch.from_numpy(tower().encode(golden.ABOUT["captions"]))
+
+    assert_close(rows, "caption_features", EMBEDDING_TOLERANCE)

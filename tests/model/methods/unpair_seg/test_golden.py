@@ -1,15 +1,29 @@
-"""The authors' outputs of what no question shows: predictions between layers, and which masks suppress others."""
+"""The authors' outputs: predictions between layers, suppression, and answers through the Segmenter interface.
+
+What CLIP's own tower has a part in is asked in `test_golden_trunk`.
+"""
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from lexiseg_model.abilities import PromptMasks
+from lexiseg_model.cards import InputSize
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.features import Features, Layout, Plan
 from lexiseg_model.masks.nms import OverlapRule, suppress
+from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.unpair_seg import compatibility
+from lexiseg_model.methods.unpair_seg.network import Restored, UnpairSegNetwork, restore
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.methods.unpair_seg.settings import Compatibility
+from lexiseg_model.resources.device import Execution
+from lexiseg_model.segmenter import TextBank
+from lexiseg_model.types import Point, Prompt
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
-from tests.model.methods.unpair_seg import golden
+from tests.model.methods.unpair_seg import golden, small
 from tests.model.methods.unpair_seg.golden import assert_close
 from tests.once import kept
 
@@ -44,3 +58,151 @@ def test_masks_suppress_each_other_as_in_the_reference() -> None:
 
     assert inner.tolist() == golden.reference()["nms_keep"].tolist()
     assert plain.tolist() == golden.reference()["nms_keep_plain"].tolist()
+
+
+CARD = catalogue.read_card(catalogue.bundled()["unpair-seg"])
+IMAGE = (300, 400)  # of the grid's case; fills 192 x 256 of the input
+
+
+@kept
+def segmenter(
+    mode: Compatibility = "released", stability: float = 0, logit_scale: float | None = None, per_pass: int = 36
+) -> UnpairSegSegmenter:
+    """The published learned part, behind a small tower of which nothing is asked."""
+    other = restore(small.state(), small.ARCHITECTURE)
+    network = UnpairSegNetwork(other.network.trunk, golden.masks())
+    # The grid and the qualities of the fixture; its demo's filter comes after what it stores.
+    chosen = {
+        "architecture": small.ARCHITECTURE, "compatibility": mode,
+        "proposals": {"grid": 6, "points_per_pass": per_pass},
+        "cleaning": {"stability": stability, "specks": 0}, "logit_scale": logit_scale,
+    }  # fmt: skip
+    size = InputSize(short_side=256, long_side=256, multiple=32)
+    card = CARD.model_copy(update={"input": size, "settings": chosen})
+    return UnpairSegSegmenter(
+        Restored(other.towers, network), settings_of(card), card, "golden", Execution(torch.device("cpu"), "exact")
+    )
+
+
+def features(
+    model: UnpairSegSegmenter, size: tuple[int, int], inside: tuple[int, int], dense: Tensor | None = None
+) -> Features:
+    """What the image pass would have given of an image of a size that fills a part of the input; CLIP saw `dense`."""
+    plan = Plan(size, np.zeros((1, 3, *golden.SIZE), np.uint8), Layout(inside, golden.SIZE))
+    maps = golden.features()
+    return model.assemble(plan, (maps.masks, *maps.levels, torch.zeros(1, 64, 8, 8) if dense is None else dense))
+
+
+def answers(mode: Compatibility, prompts: list[Prompt]) -> list[PromptMasks]:
+    model = segmenter(mode)
+    return model.prompt(features(model, golden.SIZE, golden.SIZE), prompts)
+
+
+def assert_answers(found: list[PromptMasks], quality: str, masks: str) -> None:
+    """Against the reference, whose masks are in the order of their heads."""
+    expected = torch.from_numpy(golden.reference()[quality])  # [Q, M]
+    order = torch.argsort(expected, dim=1, descending=True, stable=True)
+    ours = torch.stack([answer.masks for answer in found])[:, :, 1::2, 1::2]
+    by_head = torch.empty_like(ours).scatter_(1, order[:, :, None, None].expand_as(ours), ours)
+
+    assert_close(by_head, masks, golden.MASKS)
+    qualities = torch.stack([answer.quality for answer in found])
+    torch.testing.assert_close(qualities, expected.gather(1, order), atol=golden.QUALITY, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["none", "released"])
+def test_a_click_is_answered_by_the_references_four_masks(mode: Compatibility) -> None:
+    clicks = [Prompt(points=(Point(*point),)) for point in golden.reference()["points"].tolist()]
+
+    assert_answers(answers(mode, clicks), "point_ious", "point_masks")
+
+
+@pytest.mark.parametrize("mode", ["none", "released"])
+def test_a_box_is_answered_by_the_references_mask(mode: Compatibility) -> None:
+    boxes = [Prompt(box=tuple(box)) for box in golden.reference()["boxes"].tolist()]
+
+    assert_answers(answers(mode, boxes), "box_ious", "box_masks")
+
+
+def several() -> list[Prompt]:
+    """Prompts of several points each."""
+    places, signs = golden.reference()["multi_points"], golden.reference()["multi_sign"]
+    return [
+        Prompt(points=tuple(Point(x, y, bool(sign > 0)) for (x, y), sign in zip(each.tolist(), on, strict=True)))
+        for each, on in zip(places, signs, strict=True)
+    ]
+
+
+def test_several_points_are_misread_where_the_released_code_is_to_be_repeated() -> None:
+    released = torch.stack([answer.masks for answer in answers("released", several())])
+    sane = torch.stack([answer.masks for answer in answers("none", several())])
+
+    assert_close(released[:, :, 2::4, 2::4], "multi_masks_quirk", golden.MASKS)
+    assert (sane - released).abs().max() > 100 * golden.MASKS
+
+
+@kept
+def grid(mode: Compatibility, per_pass: int = 36) -> tuple[UnpairSegSegmenter, Features]:
+    model = segmenter(mode, per_pass=per_pass)
+    return model, features(model, IMAGE, (192, 256))
+
+
+@pytest.mark.parametrize("per_pass", [36, 7])
+def test_a_grid_proposes_what_the_released_code_does_however_it_is_cut(per_pass: int) -> None:
+    model, kept = grid("released", per_pass)
+
+    masks = small.released_masks(model, kept)
+
+    assert_close(masks[:: max(1, len(masks) // 12), 3::6, 3::6], "grid_proposal", golden.UPSAMPLED)
+    areas = golden.reference()["grid_proposal_area"]
+    np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), areas, rtol=1e-3)
+
+
+def test_every_label_is_that_of_the_released_order_of_sums() -> None:
+    model = segmenter()
+    width = model.network.trunk.channels[-1]
+    kept = features(model, IMAGE, (192, 256), golden.normal("uni/region", (1, width, 8, 8)))
+    # Random weights see much the same everywhere: classes are what sets the first regions apart.
+    seen = model.propose(kept).embeddings
+    apart = torch.nn.functional.normalize(seen[:4] - seen.mean(0), dim=1)
+    bank = TextBank(apart, np.arange(4), 4)
+
+    labels = winners(model.class_scores(kept, bank), IMAGE).labels
+
+    published = small.published_labels(model, kept, bank)
+    assert len(np.unique(published)) > 1
+    np.testing.assert_array_equal(labels, published)
+
+
+def test_the_quality_of_proposals_goes_through_two_sigmoids_only_where_released() -> None:
+    released, sane = (model.propose(kept).quality for model, kept in (grid("released"), grid("none")))
+    every = torch.from_numpy(golden.reference()["grid_ious_all"])
+    expected = every[torch.from_numpy(golden.reference()["grid_keep"]).long()]
+
+    torch.testing.assert_close(released, expected.sigmoid(), atol=golden.QUALITY, rtol=0)
+    torch.testing.assert_close(sane[0], expected[0], atol=golden.QUALITY, rtol=0)
+
+
+def test_the_demos_stability_is_counted_at_the_size_of_the_image() -> None:
+    stored = golden.reference()["grid_stability"]
+    # A threshold in the widest gap between two of them.
+    ordered = np.sort(stored)
+    widest = int(np.diff(ordered).argmax())
+    least = float(ordered[widest : widest + 2].mean())
+    model = segmenter(stability=least)
+
+    found = model.propose(features(model, IMAGE, (192, 256)))
+
+    assert len(found.masks) == int((stored >= least).sum()) < len(stored)
+
+
+def test_regions_are_named_by_the_references_ensemble() -> None:
+    model = segmenter(logit_scale=float(np.exp(4.2)))
+    texts = torch.from_numpy(golden_inputs.unit_vectors(SEED, "uni/template_text", 7, 64))
+    bank = TextBank(texts, np.array([0, 0, 1, 2, 2, 2, 3]), 4)
+    regions: Tensor = golden.normal("uni/region", (1, 5, 64))[0]
+
+    found = model.region_scores(features(model, golden.SIZE, golden.SIZE), regions, bank)
+
+    expected = torch.from_numpy(golden.reference()["ensemble_logits"]).log_softmax(1).T
+    torch.testing.assert_close(found, expected, atol=golden.FEATURES, rtol=1e-4)
