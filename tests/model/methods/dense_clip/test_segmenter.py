@@ -1,4 +1,4 @@
-"""`dense-clip` as a Segmenter: NACLIP's released outputs through the interface."""
+"""`dense-clip` against the authors' outputs on random weights, by its parts and through the interface."""
 
 import math
 
@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from open_clip.transformer import VisionTransformer
 from pydantic import ValidationError
+from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
+from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.import_ import card_settings
+from lexiseg_model.methods.dense_clip.network import dense_map, proxy_map
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter, Parts
-from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, published_policy
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Refinement
 from lexiseg_train.evaluation.benchmarks.run import Reduction, reduce_to_labels
 from tests.golden import golden_inputs
-from tests.golden.weights import SEED, openai_clip_vitb16, reference
+from tests.golden.weights import META, SEED, openai_clip_vitb16, reference
 from tests.model.methods.dense_clip import small
 from tests.once import kept
 
@@ -137,3 +142,106 @@ def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
 def test_contradictory_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         DenseClipSettings.model_validate(changes)
+
+
+SIZES = {"224": (224, 224), "336x448": (336, 448)}
+UNIT = 3e-6  # of the fixtures' README: cosines and unit vectors
+POLICIES: tuple[PolicyName, ...] = ("maskclip", "sclip", "naclip")
+
+
+@kept
+def pixels(tag: str) -> NDArray[np.uint8]:
+    """uint8 [3, H, W], equal to the reference's input to the bit."""
+    image = golden_inputs.image(SEED, f"dense/image{tag}", *SIZES[tag])
+    assert golden_inputs.digest(image) == META["dense_clip"]["images"][tag][2]
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def batch(tag: str) -> Tensor:
+    return torch.from_numpy(pixels(tag))[None]
+
+
+def visual() -> VisionTransformer:
+    return require_plain_vit(openai_clip_vitb16().visual)
+
+
+@kept
+@torch.inference_mode()
+def entering(rule: PositionRule, tag: str) -> Tokens:
+    """Tokens that enter the last block: the same for all methods."""
+    return tokens_before_last_block(visual(), normalise(batch(tag), "clip_rounded"), rule)
+
+
+@torch.inference_mode()
+def unit_map(policy: PolicyName, rule: PositionRule, tag: str) -> Tensor:
+    """Unit vectors [512, h, w]."""
+    std = published_policy(policy).gaussian_std
+    return torch.nn.functional.normalize(dense_map(visual(), entering(rule, tag), policy, std), dim=1)[0]
+
+
+def proxy(tag: str) -> Tensor:
+    """The fixtures' stand-in for a DINO map: [1, 768, H/8, W/8]."""
+    height, width = (side // 8 for side in SIZES[tag])
+    prototypes = golden_inputs.normal(SEED, "dense/vfm_prototypes", (16, 768)).astype(np.float64)
+    prototypes += 0.6 * np.roll(prototypes, 1, 0)
+    labels = golden_inputs.integers(SEED, f"dense/vfm_labels{tag}", (height // 7, width // 7), 0, 16)
+    labels = labels.repeat(7, 0).repeat(7, 1)
+    noise = golden_inputs.normal(SEED, f"dense/vfm_noise{tag}", (height, width, 768))
+    return torch.from_numpy((prototypes[labels] + 0.7 * noise).transpose(2, 0, 1)[None].astype(np.float32))
+
+
+@torch.inference_mode()
+def proxy_unit_map(tokens: Tokens, tag: str) -> Tensor:
+    """Unit vectors [512, H/8, W/8]."""
+    return torch.nn.functional.normalize(proxy_map(visual(), tokens, proxy(tag), beta=1.2, gamma=3.0), dim=1)[0]
+
+
+def texts() -> Tensor:
+    return torch.from_numpy(golden_inputs.unit_vectors(SEED, "dense/texts", 6, 512))
+
+
+def cosines(vectors: Tensor, words: Tensor | None = None) -> Tensor:
+    """[D, h, w] -> [6, h, w] with the fixtures' texts, or with others [6, D]."""
+    return torch.einsum("dhw,td->thw", vectors, texts() if words is None else words)
+
+
+def assert_reference(found: Tensor, name: str, tolerance: float = UNIT) -> None:
+    np.testing.assert_allclose(found.numpy(), REFERENCE[name], atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("tag", SIZES)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_attention_policy_repeats_its_released_code(policy: PolicyName, tag: str) -> None:
+    vectors = unit_map(policy, "scale_factor", tag)
+
+    assert_reference(vectors[::8], f"features_{policy}_{tag}")
+    assert_reference(cosines(vectors), f"logits_{policy}_{tag}")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_positions_resized_by_size_are_reproduced_too(policy: PolicyName) -> None:
+    vectors = unit_map(policy, "size", "336x448")
+
+    assert_reference(cosines(vectors), f"logits_{policy}_336x448_size")
+
+
+@pytest.mark.parametrize("tag", SIZES)
+def test_proxyclip_repeats_its_released_code_with_the_value_grid_set_right(tag: str) -> None:
+    vectors = proxy_unit_map(entering("scale_factor", tag), tag)
+
+    assert_reference(vectors[::16, ::3, ::3], f"features_proxyclip_{tag}")
+    assert_reference(cosines(vectors)[:, ::2, ::2], f"logits_proxyclip_{tag}")
+
+
+def test_proxyclip_with_positions_resized_by_size() -> None:
+    vectors = proxy_unit_map(entering("size", "336x448"), "336x448")
+
+    assert_reference(cosines(vectors)[:, ::2, ::2], "logits_proxyclip_336x448_size")
+
+
+@pytest.mark.parametrize("tag", SIZES)
+@torch.inference_mode()
+def test_the_image_vector_of_clip_is_reproduced(tag: str) -> None:
+    vector = torch.nn.functional.normalize(image_embedding(visual(), entering("scale_factor", tag)), dim=1)[0]
+
+    assert_reference(vector, f"clip_image_embedding_{tag}")
