@@ -1,4 +1,4 @@
-"""`tiny` as a Segmenter, with the bundled weights, and what it finds in photographs."""
+"""`tiny` as a Segmenter, with the bundled weights: its network, and what it finds in photographs."""
 
 import hashlib
 from pathlib import Path
@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks.released import trunk
 from lexiseg_model.abilities import prompts_of, proposing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
+from lexiseg_model.methods.tiny.picture import halved
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, POINT_CHANNELS, Prompts, point_maps, prompt_maps
 from lexiseg_model.methods.tiny.prompting import MAX_BATCH, predict_masks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.trunk import HEAD, WIDTHS, Trunk
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.tasks import segment
 from lexiseg_model.testing.suite import bank_of
@@ -202,3 +206,38 @@ def test_a_half_sized_image_pass_answers_much_the_same(tiny: TinySegmenter, phot
     small = owned(ask(tiny, rgb[::2, ::2], "sky"), "sky").repeat(2, 0).repeat(2, 1)[: rgb.shape[0], : rgb.shape[1]]
 
     assert (full & small).sum() / (full | small).sum() > 0.85
+
+
+def test_the_trunk_equals_timms_network() -> None:
+    assert trunk.compare(0, (96, 160)) <= 1e-5
+
+
+@torch.inference_mode()
+def test_each_level_has_the_size_of_its_stride() -> None:
+    pyramid, head = Trunk().eval()(torch.zeros(2, 3, 96, 160))
+
+    assert [tuple(level.shape[1:]) for level in pyramid] == [
+        (width, 96 // stride, 160 // stride) for width, stride in zip(WIDTHS, (4, 8, 16, 32), strict=True)
+    ]
+    assert head.shape == (2, HEAD, 3, 5)
+
+
+def test_halved_planes_are_the_rounded_means_of_their_pixels() -> None:
+    planes = np.random.default_rng(0).integers(0, 256, (3, 64, 96), np.uint8)
+
+    means = F.avg_pool2d(torch.from_numpy(planes).float(), 2).round().byte()
+
+    assert np.array_equal(halved(planes), means.numpy())
+
+
+def test_maps_of_a_lone_point_hold_all_its_channels() -> None:
+    nothing = torch.zeros(1, 1, 4)
+    point = Prompts(torch.tensor([[[[20.0, 13.0]]]]), torch.ones(1, 1, 1), nothing, nothing[..., 0])
+    left = torch.arange(8) < 4
+    halves = torch.stack([left, ~left]).float()[None, :, None].expand(1, 2, 6, 8)  # unit vectors in 6 x 8 cells
+    grouping = halves.repeat(1, HEADS, 1, 1)
+
+    lone, maps = point_maps(point, grouping, halves), prompt_maps(point, grouping, halves)
+
+    torch.testing.assert_close(lone, maps[:, :, POINT_CHANNELS])
+    assert not maps[:, :, [channel for channel in range(CHANNELS) if channel not in POINT_CHANNELS]].any()
