@@ -42,10 +42,8 @@ def trace(
     outputs: Sequence[str] | None,
     target: Path,
 ) -> None:
-    """Write the graph of a network by torch's exporter, which names outputs where `outputs` are None.
-
-    `sizes` are the dynamic dimensions of the inputs, as `dynamic_shapes` of `torch.export`.
-    """
+    """Write the graph of a network by torch's exporter, which names outputs where `outputs` are None. `sizes` are the
+    dynamic dimensions of the inputs, as `dynamic_shapes` of `torch.export`."""
     try:
         import onnx  # noqa: F401
         from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass

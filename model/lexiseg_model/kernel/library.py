@@ -110,10 +110,8 @@ def winners(logits: NDArray[np.float32], axes: Axes, keep_probability: bool) -> 
 def outcome(
     logits: NDArray[np.float32], axes: Axes, n_classes: int, keep_probability: bool
 ) -> tuple[Winners, list[Rle]]:
-    """As `winners`, with the RLEs of the first `n_classes` rows.
-
-    Votes of the others, which are background, are complete only with `keep_probability`.
-    """
+    """As `winners`, with the RLEs of the first `n_classes` rows. Votes of the others, which are background, are
+    complete only with `keep_probability`."""
     labels, votes, probability = won = _winner_buffers(len(logits), axes.size, keep_probability)
     capacity = MAX_CHARACTERS * (RUNS_PER_COLUMN * axes.size[1] + n_classes)
     summaries, text = np.empty((n_classes, 6), np.int64), np.empty(capacity, np.uint8)

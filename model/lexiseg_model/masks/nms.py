@@ -48,10 +48,8 @@ def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Ten
 
 
 def _suppressing(better: Tensor, worse: Tensor, rule: OverlapRule) -> Tensor:
-    """Which better masks suppress which worse ones: [I, J] bool, of [I, P] and [J, P], 0 or 1.
-
-    In float32 as published, which matters at equality of a ratio and its threshold; counts of pixels are exact.
-    """
+    """Which better masks suppress which worse ones: [I, J] bool, of [I, P] and [J, P], 0 or 1. In float32 as published,
+    which matters at equality of a ratio and its threshold; counts of pixels are exact."""
     shared, areas = better @ worse.T, worse.sum(1)
     suppresses = shared / (better.sum(1)[:, None] + areas - shared + EPSILON) >= rule.overlap
     return suppresses if rule.inside is None else suppresses | (shared / (areas + EPSILON) >= rule.inside)

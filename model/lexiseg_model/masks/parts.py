@@ -67,10 +67,8 @@ class CrumbRule(StrictModel):
 
 
 def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
-    """Logits [N, h, w] with the sign of crumbs changed; parts and holes are connected by sides.
-
-    What touches the picture's edge is no hole. The argument stays as it is.
-    """
+    """Logits [N, h, w] with the sign of crumbs changed; parts and holes are connected by sides, and what touches the
+    picture's edge is no hole. The argument stays as it is."""
     if library.ready():
         cleaned = masks.float().numpy(force=True).copy()
         n_cells = shapes.remove_crumbs(cleaned, rule.island, rule.hole)

@@ -224,10 +224,8 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def orientation_of(picture: Image.Image) -> int:
-    """The orientation by the EXIF that an open picture carries before its pixels; its XMP never counts.
-
-    Of AVIF this is what libavif read from the container: Pillow hands it on as EXIF.
-    """
+    """The orientation by the EXIF that an open picture carries before its pixels; its XMP never counts. Of AVIF this is
+    what libavif read from the container: Pillow hands it on as EXIF."""
     if exif := picture.info.get("exif"):
         return exif_orientation(exif)
     lines = str(picture.info.get("Raw profile type exif", "")).split("\n")  # as ImageMagick writes it to PNG

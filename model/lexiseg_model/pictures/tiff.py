@@ -194,10 +194,8 @@ class Directory:
 
 
 def picture_page(content: bytes) -> TiffPage:
-    """The page that is the picture: overviews, thumbnails and masks of it do not count.
-
-    Raises UnsupportedPictureError: the file holds several pictures, a camera's raw data, or a preview only.
-    """
+    """The page that is the picture: overviews, thumbnails and masks of it do not count. Raises UnsupportedPictureError:
+    the file holds several pictures, a camera's raw data, or a preview only."""
     try:
         pages = list(pages_of(content))
     except (struct.error, OverflowError):

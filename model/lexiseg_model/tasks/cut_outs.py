@@ -135,10 +135,8 @@ def _found_segments(query: Query) -> Segmentation | None:
 
 
 def _other_labels(prompt: Prompt, semantic_answer: Segmentation | None) -> LabelMap | None:
-    """[H, W] ids of all segments but the one that a prompt corrects, else 0; None if its mask is none of them.
-
-    Raises ShapeError as `decode`.
-    """
+    """[H, W] ids of all segments but the one that a prompt corrects, else 0; None if its mask is none of them. Raises
+    ShapeError as `decode`."""
     assert prompt.mask is not None
     if semantic_answer is None:
         return None
@@ -289,10 +287,8 @@ def _names(masks: Sequence[CutOut], query: Query) -> list[_Name]:
 def painted(
     masks: Sequence[tuple[int, Rle]], size: tuple[int, int], check: Callable[[], None] = lambda: None
 ) -> LabelMap:
-    """Paint masks of `size` (H, W), each with a value of 1 to 65,535, into a label map, earlier ones on top.
-
-    [H, W] uint8, or uint16 if a value needs it; 0 where there is no mask. `check` may raise to cancel.
-    """
+    """Paint masks of `size` (H, W), each with a value of 1 to 65,535, into a label map uint8, or uint16 if a value
+    needs it, earlier ones on top; 0 where there is no mask. `check` may raise to cancel."""
     largest = max((value for value, _ in masks), default=0)
     labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if largest < 256 else np.uint16)
     for value, mask in reversed(masks):
@@ -319,10 +315,8 @@ def _paint(columns: NDArray[np.generic], mask: Rle, value: int | bool) -> None:
 
 
 def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Confidence [H, W] in 0.5..1 of each pixel being inside one of the masks, logits [h, w] each, or outside all.
-
-    It is the sigmoid of the highest logit's absolute value; 1 without masks.
-    """
+    """Confidence [H, W] in 0.5..1 of each pixel being inside one of the masks, logits [h, w] each, or outside all: the
+    sigmoid of the highest logit's absolute value, 1 without masks."""
     if not logits:
         return np.ones(size, np.float32)
     highest = torch.stack(tuple(logits)).amax(0).float().cpu()

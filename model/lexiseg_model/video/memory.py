@@ -140,10 +140,8 @@ class ScoreSmoother:
 
     @torch.inference_mode()
     def steady(self, scores: Tensor, motion: Motion | None) -> Tensor:
-        """The average with the scores [K, h, w] of a frame; rows mean the same from frame to frame.
-
-        Without a `motion` since the frame before it begins anew.
-        """
+        """The average with the scores [K, h, w] of a frame; rows mean the same from frame to frame. Without a `motion`
+        since the frame before it begins anew."""
         if not self.weight:
             self.forget()
             return scores

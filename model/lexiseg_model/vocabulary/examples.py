@@ -28,10 +28,8 @@ MIN_SIMILARITY = 0.5  # of a cell to a clicked one, on a scale from the image's 
 
 
 def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int, ExampleVectors]:
-    """The example vectors of each class that has examples, by class index.
-
-    Raises ExamplesError: the method takes none; ForeignExamplesError: the rows come from another model.
-    """
+    """The example vectors of each class that has examples, by class index. Raises ExamplesError: the method takes none;
+    ForeignExamplesError: the rows come from another model."""
     for entry in classes:
         if entry.shown is not None and entry.shown.digest not in ("", segmenter.digest):
             raise ForeignExamplesError(

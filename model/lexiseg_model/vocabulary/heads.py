@@ -261,10 +261,8 @@ def _unpack(
     expected: Mapping[str, Layout],
     optional: Mapping[str, Layout] = {},
 ) -> tuple[About, dict[str, NDArray[Any]]]:
-    """The header and the arrays of `_pack`, these of the expected layouts, not empty, and finite.
-
-    Raises TeachingError: of another kind or version, too large, damaged, or with other arrays.
-    """
+    """The header and the arrays of `_pack`, these of the expected layouts, not empty, and finite. Raises TeachingError:
+    of another kind or version, too large, damaged, or with other arrays."""
     if len(content) > MAX_BYTES:
         raise TeachingError(f"expected a {kind} of at most {MAX_BYTES} bytes, got {len(content)}")
     magic, digest, rest = content[: len(MAGIC)], content[len(MAGIC) : START], content[START:]

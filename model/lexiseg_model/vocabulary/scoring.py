@@ -113,10 +113,8 @@ def _with_background(
     vocabulary: Vocabulary,
     refine: Refinement,
 ) -> Tensor:
-    """Logits [K, h, w] of classes and background words -> of classes and, where there is one, the background.
-
-    Of `competing` `others` and `whole_image` are used.
-    """
+    """Logits [K, h, w] of classes and background words -> of classes and, where there is one, the background, by
+    `others` and `whole_image` of `competing`."""
     if vocabulary.background is None:
         return logits
     n_classes = len(vocabulary.classes)
@@ -207,10 +205,8 @@ def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _losing_logits(logits: Tensor) -> Tensor:
-    """Logits [h, w] for another row that loses to [K, h, w] at all pixels, also after bilinear interpolation.
-
-    Between four pixels a row never falls below its lowest of the four.
-    """
+    """Logits [h, w] for another row that loses to [K, h, w] at all pixels, also after bilinear interpolation: between
+    four pixels a row never falls below its lowest of the four."""
     lowest = -F.max_pool2d(-logits, 2, 1, padding=1)  # [K, h + 1, w + 1], the outermost of edge pixels only
     bound: Tensor = -F.max_pool2d(-lowest.amax(0)[None], 2, 1)[0]
     return bound - MARGIN

@@ -39,10 +39,8 @@ class Canvas(NamedTuple):
 
 
 def lay_out(size: Size, long_side: int, padding: Padding = "square", mode: Compatibility = "none") -> Canvas:
-    """Canvas for an image of (height, width), with a longer side after resizing that is a multiple of 32.
-
-    `released` rounds the resized sides to pixels, `none` to whole mask cells.
-    """
+    """Canvas for an image of (height, width), with a longer side after resizing that is a multiple of 32; `released`
+    rounds the resized sides to pixels, `none` to whole mask cells."""
     longest = max(size)
     step = 1 if mode == "released" else MASK_STRIDE
     height, width = (max(step, int(side * long_side / longest / step + 0.5) * step) for side in size)

@@ -117,10 +117,8 @@ def flat_state(clip: State, masks: State, adapter: State | None = None) -> State
 
 
 def read_weights(path: Path, clip: State | None = None) -> State:
-    """The flat state of a file, float32: the authors' stage one, or an own training of one or two stages.
-
-    `clip` are both towers in open_clip's names; None if the file contains them. `restore` reports missing tensors.
-    """
+    """The flat state of a file, float32: the authors' stage one, or an own training of one or two stages. `clip` are
+    both towers in open_clip's names; None if the file contains them. `restore` reports missing tensors."""
     saved = read_tensors(path)
     state = {inside: saved[name] for name, inside in names_in_network(saved).items() if inside not in DERIVED}
     with naming_files(path):
