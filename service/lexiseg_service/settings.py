@@ -40,6 +40,7 @@ BESIDE_IMAGE = 4 * 2**20  # bytes of a gRPC message
 MAX_SECONDS = 1e7  # longer ones overflow in the system's calls
 BUCKET = r"(?:s3a?|gs|gcs|az|abfs)://[^/\s]"
 PLACE = re.compile(rf"/|{BUCKET}")
+HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  # what one can carry
 HTTP_URL = re.compile(r"https?://[^\s?#@]+")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s,*]+")
 
@@ -95,15 +96,19 @@ def _parts(value: Any) -> Any:
     return tuple(part for each in value.split(",") if (part := each.strip())) if isinstance(value, str) else value
 
 
-def _each(is_right: Callable[[str], object], expected: str) -> AfterValidator:
-    """Refuses a list with something else in it."""
+def _checked(is_right: Callable[[Any], object], expected: str) -> AfterValidator:
+    """Refuses other values; None is right."""
 
-    def check(entries: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(map(is_right, entries)):
+    def check(value: Any) -> Any:
+        if value is not None and not is_right(value):
             raise ValueError(expected)
-        return entries
+        return value
 
     return AfterValidator(check)
+
+
+def _each(is_right: Callable[[str], object], expected: str) -> AfterValidator:
+    return _checked(lambda entries: all(map(is_right, entries)), expected)
 
 
 def _is_network(entry: str) -> bool:
@@ -113,11 +118,9 @@ def _is_network(entry: str) -> bool:
         return False
 
 
-def _are_workers(entries: tuple[str, ...]) -> tuple[str, ...]:
+def _are_workers(entries: tuple[str, ...]) -> bool:
     is_count = len(entries) == 1 and (entries[0].isdecimal() or entries[0] == AUTO)
-    if not is_count and not all(map(WORKER.fullmatch, entries)):
-        raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
-    return entries
+    return is_count or all(map(WORKER.fullmatch, entries))
 
 
 def _are_installed(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -128,27 +131,11 @@ def _are_installed(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _is_place(place: str | None) -> str | None:
-    if place is not None and "://" in place and not re.match(BUCKET, place):
-        raise ValueError("a folder or s3://BUCKET/PREFIX")
-    return place
-
-
-def _is_header(secret: SecretStr | None) -> SecretStr | None:
-    """Refuse what no header can carry."""
-    if secret is not None and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
-        raise ValueError("printable ASCII")
-    return secret
-
-
-def _is_http(url: str | None) -> str | None:
-    if url is not None and not HTTP_URL.fullmatch(url):
-        raise ValueError("http(s)://HOST[:PORT]")
-    return url
-
-
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # between commas
-IS_HEADER = AfterValidator(_is_header)
+IS_HEADER = _checked(lambda secret: HEADER.fullmatch(secret.get_secret_value()), "printable ASCII")
+IS_HTTP = _checked(HTTP_URL.fullmatch, "http(s)://HOST[:PORT]")
+IS_PLACE = _checked(lambda place: "://" not in place or re.match(BUCKET, place), "a folder or s3://BUCKET/PREFIX")
+ARE_WORKERS = _checked(_are_workers, "HOST:PORT or dns:///HOST:PORT, between commas")
 ARE_HOSTS = _each(HOST.fullmatch, "* or names like segments.example.org, without a port")
 # Browsers compare the whole string: a path or a trailing slash would never match.
 ARE_ORIGINS = _each(ORIGIN.fullmatch, "* or origins like https://example.org, without a path")
@@ -204,7 +191,7 @@ class Limits(BaseSettings):
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
-    workers: Annotated[Listed, AfterValidator(_are_workers), Read(GATEWAYS, LISTENING)] = Field(
+    workers: Annotated[Listed, ARE_WORKERS, Read(GATEWAYS, LISTENING)] = Field(
         (), description="gateway: workers, HOST:PORT or dns:///HOST:PORT between commas; serve: how many, 1, or auto"
     )
     host: Annotated[str, Read(SERVERS, LISTENING)] = Field(
@@ -307,7 +294,7 @@ class Settings(BaseSettings):
     mcp_folder: Annotated[Path | None, Folder(GATEWAYS), Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="folder whose pictures tools of MCP may read; default: none"
     )
-    label_studio_url: Annotated[str | None, AfterValidator(_is_http), Read(GATEWAYS, ADAPTERS)] = Field(
+    label_studio_url: Annotated[str | None, IS_HTTP, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="http(s)://HOST[:PORT] of a Label Studio whose pictures are fetched"
     )
     label_studio_api_key: Annotated[SecretStr | None, IS_HEADER, Read(GATEWAYS, ADAPTERS)] = Field(
@@ -320,9 +307,9 @@ class Settings(BaseSettings):
     jobs: Annotated[bool, Read(GATEWAYS, JOBS)] = Field(
         False, description="takes jobs of many pictures; their state is in Redis, or in the state directory"
     )
-    job_files: Annotated[
-        str | None, AfterValidator(_is_place), Folder(GATEWAYS, is_made=True), Read(GATEWAYS, JOBS)
-    ] = Field(None, description="folder or s3://BUCKET/PREFIX of archives and results; default: the state directory")
+    job_files: Annotated[str | None, IS_PLACE, Folder(GATEWAYS, is_made=True), Read(GATEWAYS, JOBS)] = Field(
+        None, description="folder or s3://BUCKET/PREFIX of archives and results; default: the state directory"
+    )
     job_folders: Annotated[Listed, ARE_PLACES, Read(GATEWAYS, JOBS)] = Field(
         (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
     )

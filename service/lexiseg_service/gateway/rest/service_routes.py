@@ -38,7 +38,10 @@ ModelName = Annotated[str, Path(description="model name, as NAME or NAME@VERSION
 )
 async def list_models(request: Request) -> Response:
     """List tasks, input size, licence, training data, measured quality and digest of the weights for each model."""
-    return as_json({"models": use_case_of(request).models(), "features": _features_for(request)})
+    state, caller = request.app.state, caller_of(request)
+    may_train = caller.admin or not caller.owner
+    features = [name for name, part in state.parts.items() if part is not None and (may_train or name != "trainings")]
+    return as_json({"models": use_case_of(request).models(), "features": features})
 
 
 @model_router.get(
@@ -59,13 +62,6 @@ async def list_available() -> Response:
 async def get_model(request: Request, name: ModelName) -> Response:
     """Return the card of one model; `name` may carry a version: `tiny@1`."""
     return as_json(use_case_of(request).model(name))
-
-
-def _features_for(request: Request) -> list[str]:
-    """The optional parts of the service that are on, and that the caller may use."""
-    state, caller = request.app.state, caller_of(request)
-    may_train = caller.admin or not caller.owner
-    return [name for name, part in state.parts.items() if part is not None and (may_train or name != "trainings")]
 
 
 class ErasedOutput(BaseModel):
