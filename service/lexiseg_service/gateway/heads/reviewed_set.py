@@ -31,9 +31,11 @@ from lexiseg_model.files import sandbox
 from lexiseg_model.files.sandbox import Limits, Sandbox
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.entry_points import COMMANDS, entry_points_of
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, SwitchedOff
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, SwitchedOff
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, ARCHIVE_FILE, PROGRAM, unpacked_bytes, without_paths
+from lexiseg_service.retries import AWAY_SECONDS
+from lexiseg_service.shares import CLIENT_SHARE, Shares
 
 logger = structlog.get_logger("lexiseg.heads")
 SET, OUTPUT = "set", "output.txt"  # in the folder that the importer writes into
@@ -49,7 +51,6 @@ MAX_ARCHIVE_BYTES = 128 * 2**20  # of an archive
 MAX_UNPACKED_BYTES = 2 * MAX_ARCHIVE_BYTES
 MEMORY_BYTES = 2 * 2**30  # of the importer
 MAX_READING = 2  # at a time, one of each client
-TURN_SECONDS = 5
 PREFIX = ".archive-"  # of the folder in which one is read; then its owner and "~"
 START_SECONDS = 1.0  # from the making of a folder to its lock
 ERROR, TRACEBACK = "\nlexiseg: ", "\nTraceback "  # in what it prints
@@ -178,23 +179,16 @@ class ArchiveDesk:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = Path(gettempdir()) if folder is None else folder
-        self._clients: set[str] = set()  # clients with an archive that is read
+        self._places = Shares("archives that are being read", MAX_READING, CLIENT_SHARE)
 
     async def read(self, content: BinaryIO, caller: Caller, deadline: float) -> ReviewedSet:
         """The labelled pictures of a zip, until a deadline in `time.monotonic()`."""
         check_importer()
-        client = caller.client
-        if client in self._clients:
-            raise RateLimited(f"{ARCHIVE}: one of yours is being read; send the next one after it", TURN_SECONDS)
-        if len(self._clients) >= MAX_READING:
-            raise QueueFull(f"{ARCHIVE}: {MAX_READING} of others are being read", TURN_SECONDS)
-        self._clients.add(client)
         try:
-            return await self._read(content, caller.owner, deadline)
+            with self._places.take(caller.client):
+                return await self._read(content, caller.owner, deadline)
         except OSError as error:
-            raise NotReady(f"{ARCHIVE}: it cannot be kept now: {error.strerror or error}", TURN_SECONDS) from None
-        finally:
-            self._clients.discard(client)
+            raise NotReady(f"{ARCHIVE}: it cannot be kept now: {error.strerror or error}", AWAY_SECONDS) from None
 
     def remove_leftovers(self, owner: str | None = None) -> int:
         """Remove folders that ended processes left, of one owner or all; returns their number."""
