@@ -12,7 +12,7 @@ from cvat_sdk.masks import encode_mask
 
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.images import ImageLike, Upload, load
+from lexiseg_client.images import ImageLike, file_bytes
 from lexiseg_client.question import Point, Prompt
 
 if not hasattr(cvataa, "InteractionFunctionSpec"):
@@ -31,9 +31,7 @@ class Function:
 
     def preprocess_image(self, context: cvataa.InteractionFunctionContext, image: ImageLike) -> bytes:
         """The image as a file, which is encoded and sent once for all clicks on it."""
-        source = load(image)
-        assert isinstance(source, Upload)
-        return source.content
+        return file_bytes(image)
 
     def detect(
         self, context: cvataa.InteractionFunctionContext, image: bytes, prompts: cvataa.InteractionPrompts

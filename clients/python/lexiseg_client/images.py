@@ -63,10 +63,6 @@ class Upload:
     content: bytes = field(repr=False)
     digest: str  # SHA-256, hexadecimal
 
-    @classmethod
-    def of(cls, content: bytes) -> Upload:
-        return cls(content, hashlib.sha256(content).hexdigest())
-
 
 # A path or URL, the `image_id` of an answer, a file's bytes, an open file, pixels [H, W], [H, W, 3] RGB or [H, W, 4]
 # RGBA, a Pillow image, or an answer about an image.
@@ -103,7 +99,8 @@ def load(image: ImageLike) -> Source:
         raise UnusableImage(f"expected a path, an https address or bytes, got {image[:40]!r}")
     if isinstance(image, str) and IMAGE_ID.fullmatch(image) and not os.path.lexists(image):
         return ImageId(image)
-    return Upload.of(file_bytes(image))
+    content = file_bytes(image)
+    return Upload(content, hashlib.sha256(content).hexdigest())
 
 
 def file_bytes(image: ImageLike) -> bytes:

@@ -41,7 +41,7 @@ def request_of(body: dict[str, Any], image: bytes = PNG) -> pb.SegmentRequest:
         case {"id": image_id}:
             source = ImageId(image_id)
         case _:
-            source = Upload.of(image)
+            source = Upload(image, "")
     return segment_request(source, question)
 
 
