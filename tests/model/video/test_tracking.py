@@ -1,15 +1,22 @@
+"""Segments that keep their numbers from frame to frame, and objects that are followed."""
+
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.types import Prompt, Segment
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES, SCENE_CELLS
 from lexiseg_model.video.following import MAX_MISSES, MAX_OBJECTS, Follower, Sight, Start
 from lexiseg_model.video.memory import Motion, Tracker
 from tests.model.stand_in import COLOURS, ColourSegmenter
-from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, iou, scene, square
+from tests.model.video.moving import HEIGHT, SIDE, WIDTH, Corner, Mask, box, features, iou, scene, square
 
 SIZE = (20, 40)
 Frame = tuple[NDArray[np.uint8], tuple[Segment, ...]]
@@ -209,3 +216,89 @@ def test_of_a_mask_in_pieces_the_largest_is_followed(model: ColourSegmenter) -> 
 
     assert not mask_of(sight)[:, 29:].any()
     assert iou(mask_of(sight), pieces & (np.arange(WIDTH) < 27)) > GOOD
+
+
+HERE = (20, 10)
+
+
+class WholeColours(ColourSegmenter):
+    """Answers any box by all red pixels."""
+
+    prompted: Sequence[Prompt] = ()
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        self.prompted = prompts
+        pixels = features.tensors["pixels"].float()
+        return [PromptMasks((pixels[:1] - pixels[1:2] - 0.5) * 20, torch.tensor([0.8])) for _ in prompts]
+
+
+class LeakyBoxes(ColourSegmenter):
+    """Answers a tight box by its red pixels, a larger one by all of its pixels."""
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        red = features.tensors["pixels"].float()[:1] > 0.99
+        answers = []
+        for prompt in prompts:
+            assert prompt.box is not None
+            left, top, right, bottom = (round(edge) for edge in prompt.box)
+            inside = torch.zeros_like(red)
+            inside[:, top:bottom, left:right] = True
+            mask = inside & red if bottom - top <= SIDE + 1 else inside
+            answers.append(PromptMasks(mask.float() * 16 - 8, torch.tensor([0.8])))
+        return answers
+
+
+@pytest.fixture
+def whole() -> WholeColours:
+    return WholeColours(tasks=("prompt",))
+
+
+@pytest.fixture
+def follower(whole: WholeColours) -> Follower:
+    """After the first frame, with a red square."""
+    follower = Follower()
+    follower.step(whole, whole.encode(scene(red=HERE)), [Start(1, Prompt(box=box(HERE)))])
+    return follower
+
+
+def next_sight(follower: Follower, whole: ColourSegmenter, rgb: NDArray[np.uint8]) -> Sight:
+    (sight,) = follower.step(whole, whole.encode(rgb))
+    return sight
+
+
+def test_an_object_is_lost_at_a_scene_cut(follower: Follower, whole: WholeColours) -> None:
+    assert next_sight(follower, whole, np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)).mask is None
+
+
+def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(follower: Follower, whole: WholeColours) -> None:
+    other = np.full((HEIGHT, WIDTH, 3), COLOURS["green"], np.uint8)
+    other[square((30, 18))] = COLOURS["red"]
+
+    next_sight(follower, whole, other)
+
+    assert next_sight(follower, whole, other).mask is not None
+
+
+def test_a_mask_does_not_spread_over_surroundings_a_little_like_its_object() -> None:
+    whole, follower = LeakyBoxes(tasks=("prompt",)), Follower()
+    cross = np.zeros((HEIGHT, WIDTH), np.bool_)
+    cross[HERE[1] + 5 : HERE[1] + 7, HERE[0] : HERE[0] + SIDE] = True
+    cross[HERE[1] : HERE[1] + SIDE, HERE[0] + 5 : HERE[0] + 7] = True
+    first, later = scene(), scene()
+    later[square((HERE[0] - SIDE // 2, HERE[1] - SIDE // 2), 2 * SIDE)] = (190, 0, 180)
+    for rgb in (first, later):
+        rgb[cross] = COLOURS["red"]
+    follower.step(whole, whole.encode(first), [Start(1, Prompt(box=box(HERE)))])
+
+    sights = [next_sight(follower, whole, later) for _ in range(5)]
+
+    sizes = [0 if sight.mask is None else int((sight.mask.masks > 0).sum()) for sight in sights]
+    assert sizes == [cross.sum()] * 5
+
+
+def test_boxes_are_taken_literally_without_a_closer_look(follower: Follower, whole: WholeColours) -> None:
+    next_sight(follower, whole, scene(red=(22, 11)))
+
+    assert whole.prompted
+    assert not any(prompt.rough for prompt in whole.prompted)
+    assert all(prompt.single_pass for prompt in whole.prompted)
