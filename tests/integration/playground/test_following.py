@@ -18,9 +18,9 @@ from tests.integration.playground.conftest import opened
 from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
-RATE, FRAMES = 10, 30
+RATE, FRAMES = 10, 60
 SIZE = (320, 240)  # width and height
-HERE = 16  # of the frames that show the ball
+HERE = 36  # of the frames that show the ball
 RADIUS = 30
 SHARE = 1 / FRAMES  # of the clip, for a frame
 
@@ -173,6 +173,14 @@ def test_what_is_shown_on_the_way_to_another_place_is_looked_for_there(page: Pag
     assert abs(left + width / 2 - ball(8)[0]) < RADIUS / 2
 
 
+# Seeks, until the frame there is seen.
+SHOW_FRAME = """(place) => new Promise((seen) => {
+    clip.requestVideoFrameCallback(seen);
+    document.getElementById("seek").value = place;
+    document.getElementById("seek").dispatchEvent(new Event("input"));
+})"""
+
+
 def test_a_clip_that_plays_is_followed_to_its_end(context: BrowserContext, page: Page) -> None:
     # answers take longer than a frame of the clip, however fast the machine
     context.new_cdp_session(page).send(
@@ -181,7 +189,8 @@ def test_a_clip_that_plays_is_followed_to_its_end(context: BrowserContext, page:
     )
     play(page)
     expect(page.locator("#pace")).to_contain_text("A followed clip plays at 0.3 to 0.4 (on two cores) of its speed.")
-    page.mouse.click(*place(page, *ball(0), SIZE[::-1]))
+    page.evaluate(SHOW_FRAME, at(HERE - 8))  # the rest is long enough
+    page.mouse.click(*place(page, *ball(HERE - 8), SIZE[::-1]))
     expect_result(page, "Following object 1.")
     expect(page.locator("#pace")).to_contain_text("A followed clip plays at about ")
 
@@ -268,7 +277,7 @@ def test_kept_frames_are_pictures_of_the_project_with_track_ids(page: Page) -> N
 
 # A clip with its masks becomes a film, COCO with track ids, and label maps.
 EXPORTED = 2  # frames a second
-FILM_FRAMES = 10  # of the clip: a film takes as long as it plays
+FILM_FRAMES = 20  # of the clip: a film takes as long as it plays
 COUNT = EXPORTED * FILM_FRAMES // RATE
 
 
