@@ -44,20 +44,22 @@ class OnnxRunner:
         engine: Engine = "ONNX Runtime",
     ) -> None:
         """Open the graphs of one number type, which the export has, on a device, which holds their outputs."""
-        graphs = manifest.image_pass(numbers)
         self._device = device
         self._threads, self._running, self._guard = onnx_runtime.threads(), 0, threading.Lock()
-        opened = partial(_open_image_pass, folder, device=device, exact=exact, engine=engine)
-        self._sessions = {graph.size: opened(graph, threads=self._threads) for graph in graphs}
+        self._sessions: dict[Bucket | None, tuple[Any, Any]] = {}  # with all threads, and with one
+        self.nbytes = 0
         is_split = engine == "ONNX Runtime" and device.type == "cpu" and self._threads > 1
-        copied = [graph for graph in graphs if is_split and graph.bytes <= MAX_COPIED_BYTES]
-        self._single = {graph.size: opened(graph, threads=1) for graph in copied}
-        self.nbytes = sum(graph.bytes for graph in [*graphs, *copied])
+        for graph in manifest.image_pass(numbers):
+            opened = partial(_open_image_pass, folder, graph, device=device, exact=exact, engine=engine)
+            is_copied = is_split and graph.bytes <= MAX_COPIED_BYTES
+            wide = opened(threads=self._threads)
+            self._sessions[graph.size] = wide, opened(threads=1) if is_copied else wide
+            self.nbytes += graph.bytes * (1 + is_copied)
 
     @property
     def providers(self) -> list[str]:
         """The execution providers in use, the preferred one first; `OpenVINO` for that engine."""
-        session = next(iter(self._sessions.values()))
+        session, _ = next(iter(self._sessions.values()))
         return list(session.get_providers())
 
     def encode(self, tiles: NDArray[np.uint8], outputs: Sequence[int] | None = None) -> tuple[Tensor, ...] | None:
@@ -65,15 +67,13 @@ class OnnxRunner:
 
         On a CPU a tile's result does not depend on its batch, bit for bit. `outputs`: only these, by number.
         """
-        shape: Bucket | None = (tiles.shape[2], tiles.shape[3])
-        size = shape if shape in self._sessions else None
-        if size not in self._sessions:
+        sessions = self._sessions.get((tiles.shape[2], tiles.shape[3])) or self._sessions.get(None)
+        if sessions is None:
             return None
         with self._guard:
             self._running += 1
-            sessions = self._single if 2 * self._running > self._threads else self._sessions
+            session = sessions[2 * self._running > self._threads]
         try:
-            session = sessions.get(size) or self._sessions[size]
             names = None if outputs is None else [session.get_outputs()[place].name for place in outputs]
             # One by one: a batch is no faster on a CPU, and its kernels round differently from a single tile's.
             batches = np.split(tiles, len(tiles)) if self._device.type == "cpu" else [tiles]
