@@ -33,8 +33,7 @@ from lexiseg_service.batch.ledger.job import (
 )
 from lexiseg_service.batch.loop import Fetch
 from lexiseg_service.batch.runner import POLL_SECONDS, Runner, part_path
-from lexiseg_service.batch.sources.archive import in_archive
-from lexiseg_service.batch.sources.source import FOLDER, Picture, SourceKind, allowed, in_folder, numbered
+from lexiseg_service.batch.sources.source import FOLDER, Picture, SourceKind, allowed, in_archive, in_folder, numbered
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, TooLarge, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import expiry, has_passed, rfc3339

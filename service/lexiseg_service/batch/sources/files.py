@@ -10,8 +10,7 @@ import httpx
 
 from lexiseg_model.catalogue.store import open_store, protocol_of
 from lexiseg_model.files.names import from_text
-from lexiseg_service.batch.sources.archive import ZipReader
-from lexiseg_service.batch.sources.source import Picture, Reader, SourceKind, Unreadable, check_size
+from lexiseg_service.batch.sources.source import Picture, Reader, SourceKind, Unreadable, ZipReader, check_size
 from lexiseg_service.errors import SwitchedOff
 
 TIMEOUT_SECONDS = 30.0  # for a server to answer

@@ -17,8 +17,7 @@ from lexiseg_model.catalogue.store import connect_store, numbered, open_store
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import COLUMNS_OF_FILES, as_text
 from lexiseg_service.batch.rows import open_parquet
-from lexiseg_service.batch.sources.archive import in_shard
-from lexiseg_service.batch.sources.source import Picture, in_folder
+from lexiseg_service.batch.sources.source import Picture, in_folder, in_shard
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
 COLUMNS_OF_ADDRESSES = ("url", *COLUMNS_OF_FILES)
