@@ -86,10 +86,7 @@ def head_of(question: Question, settings: Settings) -> NamedHead | None:
 
 
 def resolved(question: Question, settings: Settings, *, words_alone: bool = False) -> Vocabulary:
-    """The vocabulary of a question: its own classes, or the list's that it names.
-
-    `words_alone`: the command finds no classes by examples, so that a list with examples is refused.
-    """
+    """The vocabulary of a question, its own or a named one; `words_alone`: a list with examples is refused."""
     named = None
     if question.vocabulary:
         vocabularies = open_vocabularies(settings, Metrics())

@@ -189,10 +189,7 @@ def try_write(client: Any) -> None:
 
 
 def open_link(settings: Settings, purpose: str, metrics: Metrics, timeout: float | None = None) -> RedisLink:
-    """A link to the Redis of the settings, which must name one; `purpose` labels its breaker in the metrics.
-
-    Each purpose has its own link, so that slow calls of one do not open the breaker of another.
-    """
+    """A link to the Redis of the settings, which must name one, with a breaker of its own for a purpose."""
     assert settings.redis_url is not None
     link = RedisLink(settings.redis_url.get_secret_value(), timeout or TIMEOUT_SECONDS, Breaker())
     metrics.breakers.labels(purpose).set_function(lambda: link.breaker.state)

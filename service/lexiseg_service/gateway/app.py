@@ -66,11 +66,7 @@ def create_app(
     fetcher: UrlFetcher | None = None,
     tracing: Tracing | None = None,
 ) -> FastAPI:
-    """The gateway over one backend, which it starts and closes.
-
-    `app.state.grpc` is the gRPC server over the same use case; the caller starts it. Before, adapters may `join`.
-    `limits` and `fetcher` replace the settings'.
-    """
+    """The gateway over one backend, which it starts and closes; the caller starts the gRPC server `app.state.grpc`."""
     access = AccessControl.of_settings(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.watch_cache("vocabularies", lambda: vocabularies.nbytes)

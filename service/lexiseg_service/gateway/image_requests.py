@@ -48,10 +48,7 @@ def with_field(error: ServiceError, field: str) -> ServiceError:
 
 
 async def gather_limited(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T]:
-    """The results of all `asks`, in order; the first error cancels the others.
-
-    Where there is no room for one, it waits for the others, and is asked again until the deadline (time.monotonic()).
-    """
+    """The results of all `asks`, in order; the first error cancels the others, one without room is asked again."""
     turns: _Turns[T] = _Turns(len(asks), deadline)
     return await _together(map(turns.run, asks))
 
@@ -72,10 +69,7 @@ async def results_or_errors(asks: Sequence[Callable[[], Awaitable[T]]], deadline
 
 
 class Pace:
-    """Whether all pictures in a field of a request can be answered in a share of the time until its deadline.
-
-    `others` says what to do with the pictures for which there is no time.
-    """
+    """Whether all pictures of a field can be answered in a share of the time; `others`: what to do with the rest."""
 
     def __init__(self, field: str, number: int, deadline: float, share: float, others: str) -> None:
         self._field, self._number, self._others = field, number, others

@@ -44,10 +44,9 @@ BUSY = QueueFull.status  # from here on a status says that the service cannot, n
 
 
 async def answer_by_kind(backend: Backend, request: WorkerRequest, model: str) -> WorkerAnswer:
-    """Ask `model` for the phrases among a request's classes, and the request's own model for the others.
+    """Ask `model` for the phrases among a request's classes, if it can answer, and the request's own model for others.
 
-    The request goes on as it is where it has no phrase or has prompts, or `model` is not served or lacks the task. A
-    phrase with an answer that is late or cannot be joined is a warning.
+    A phrase with an answer that is late or cannot be joined is a warning.
     """
     classes = request.vocabulary.classes
     phrases = [index for index, entry in enumerate(classes) if is_phrase(entry)]

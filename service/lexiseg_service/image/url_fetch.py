@@ -49,8 +49,7 @@ PUBLIC_HOST = "a public host that answers over HTTPS with a valid certificate"
 def is_public(address: Address) -> bool:
     """Whether an address, and an IPv4 address embedded in it, belongs to the public internet.
 
-    `ipaddress.is_global` accepts multicast, site-local and IPv6 addresses that embed a private IPv4 address, and
-    its answers differ between Python's patch releases.
+    `ipaddress.is_global` alone accepts multicast and embedded private addresses, and differs between Pythons.
     """
     if isinstance(address, IPv4Address):
         if address in RELAYS_OF_6TO4 or address in PROTOCOL_ASSIGNMENTS:

@@ -170,10 +170,7 @@ def _background(background: bool | BackgroundInput, classes: Sequence[ClassEntry
 
 
 def with_learned(vocabulary: Vocabulary, learned: Sequence[ClassEntry], limits: Limits) -> Vocabulary:
-    """A vocabulary after the classes of a head.
-
-    Of classes of the same name, the vocabulary's threshold is kept, and all of it where no picture taught the class.
-    """
+    """A vocabulary after the classes of a head, which keep its thresholds; untaught ones are as the vocabulary says."""
     by_name = {folded(entry.name): entry for entry in vocabulary.classes}
     taught = [(entry, by_name.pop(folded(entry.name), entry)) for entry in learned]
     joined = (

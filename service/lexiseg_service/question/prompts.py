@@ -45,10 +45,7 @@ def bytes_of_points(prompts: Iterable[WithPoints]) -> int:
 
 
 def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Prompt, ...]:
-    """The prompts of a question; none for other tasks than prompt.
-
-    `check_inside` compares them with the image, once its size is known.
-    """
+    """The prompts of a question, not yet compared with its image; none for other tasks than prompt."""
     prompts = question.prompts or []
     if task != "prompt":
         if prompts:
@@ -99,10 +96,7 @@ def check_points(prompt: WithPoints, field: str, limits: Limits) -> None:
 
 
 def check_inside(prompts: Sequence[Prompt], size: tuple[int, int], *, of_frame: bool = False) -> None:
-    """Check that all points and boxes are inside an image of `size` (height, width), edges included.
-
-    `of_frame`: they are of `follow`.
-    """
+    """Check that points and boxes are inside an image (height, width), edges included; `of_frame`: of `follow`."""
     place = "follow.{}.prompt" if of_frame else "prompts.{}"
     findings = (
         finding for index, prompt in enumerate(prompts) for finding in outside(prompt, size, place.format(index))

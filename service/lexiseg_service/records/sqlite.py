@@ -82,10 +82,7 @@ class SqliteTransaction:
 
 
 class SqliteStore:
-    """As `Store`. With WAL, and a connection that only reads, no reader waits for a writer of this machine.
-
-    Without a path records are in memory, and end with the process.
-    """
+    """As `Store`; with WAL no reader waits for a writer. Without a path records are in memory."""
 
     def __init__(
         self, path: Path | None, clock: Callable[[], float] = time.time, journal: Literal["WAL", "DELETE"] = "WAL"

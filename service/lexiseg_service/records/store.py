@@ -100,11 +100,7 @@ class Store(Protocol):
         ...
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
-        """The result of a function that reads and writes in one step.
-
-        It runs again if a record or a list of rows that it has read was changed meanwhile. If it raises, nothing is
-        written.
-        """
+        """The result of a function that reads and writes in one step, or not at all; it is repeated after conflicts."""
         ...
 
     def check(self) -> None:
@@ -144,10 +140,7 @@ class Excess(NamedTuple):
 
 
 class Quota(NamedTuple):
-    """Limits of a kind of records; of the unended ones an owner may have a share of what others leave.
-
-    Records without an owner count only among all.
-    """
+    """Limits of a kind of records; of the unended ones an owner may have a share of what others leave."""
 
     of_owner: Amounts
     of_all: Amounts = Amounts()

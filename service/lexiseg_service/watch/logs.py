@@ -18,10 +18,7 @@ ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def configure(settings: Settings, process: str | None = None) -> None:
-    """Set up structlog, and the standard library's loggers (uvicorn's) with the same output.
-
-    `process` is a name on each line, where several processes share the output.
-    """
+    """Set up structlog and the standard library's loggers; `process` is on each line where several share the output."""
     level = getattr(logging, settings.log_level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -25,8 +25,7 @@ Place = tuple[int | str, ...]  # keys and indices from the card down to a value
 def read_card(text: str) -> ModelCard | None:
     """A card without what only a newer release knows; None where nothing is left that a request could use.
 
-    A value that is not understood is left out, as if its worker had not sent it: an item of its list, or its field,
-    which then has its default. A required field goes with the object that it belongs to.
+    A value that is not understood is as if not sent; a required field goes with the object that it belongs to.
     """
     left_out: list[Place] = []
     try:

@@ -18,11 +18,7 @@ RESERVE = 0.15  # share of a request's time that is left for the finish
 
 
 class TextStage:
-    """Completes the `lookup` of jobs, and hands each to `done` once no text is missing, on a thread of this stage.
-
-    Chunks of different clients alternate. A request that runs out of time gets a 429 that says how many texts there
-    are, and continues from there when it is sent again.
-    """
+    """Completes the `lookup` of jobs, chunks of clients in turn; a request that runs out of time may continue later."""
 
     def __init__(self, caches: TextCaches, on_ready: Callable[[AnyJob], None]) -> None:
         self._caches = caches

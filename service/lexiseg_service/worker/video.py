@@ -61,11 +61,7 @@ class _Entry:
 
 
 class Session:
-    """Runs one stream on the event loop that is running when it is constructed; a frame has `seconds`.
-
-    `lock` is the client's, held while one of its streams submits a frame: a full engine is asked by one of them at a
-    time, in order.
-    """
+    """Runs one stream; a frame has `seconds`. With the client's `lock` one of its streams at a time asks the engine."""
 
     def __init__(
         self, engine: Engine, question: StreamQuestion, seconds: float, lock: asyncio.Lock, frames: Counter
@@ -327,10 +323,7 @@ class StreamState:
 
 
 def _meaning(request: WorkerRequest, digest: str) -> tuple[object, ...]:
-    """Values that must not change for frames to be comparable; followed objects may get other labels.
-
-    What is remembered of a followed object are features of the weights with this digest.
-    """
+    """Values that must not change for frames to be comparable; features of followed objects are of these weights."""
     if request.task == "prompt":
         return (request.model, request.task, request.max_side, digest)
     return (request.model, request.task, request.vocabulary, request.refine, request.max_side)

@@ -40,10 +40,9 @@ MAX_FILE_BYTES = 16 * 2**20
 
 
 class WatchedFile(Generic[T]):
-    """The content of a file, checked for changes at most once a second, when it is asked for.
+    """The content of a file, checked for changes at most once a second; one written just now is read a check later.
 
-    A file that was written within the last second may be incomplete: it is read at a later check, when it has not
-    changed since. A file that disappears or cannot be parsed is logged once, and the previous content stays.
+    A file that disappears or cannot be parsed is logged once, and the previous content stays.
     """
 
     def __init__(self, what: str, path: Path | None, parse: Callable[[], T], content: T) -> None:

@@ -52,11 +52,7 @@ RENEWALS = 3  # of a lease, before it would expire
 
 
 class RedisLimits(ClientLimits):
-    """Counts in Redis, and within this process while Redis is away.
-
-    One round trip a request, and a second one at its end where concurrent requests are limited. The leases of long
-    calls, as video streams, are renewed in the background.
-    """
+    """Counts in Redis, and within this process while Redis is away; leases of long calls are renewed."""
 
     def __init__(self, rule_of: RuleOf, link: RedisLink, lease_seconds: float) -> None:
         super().__init__(rule_of)

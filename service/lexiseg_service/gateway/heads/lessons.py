@@ -30,10 +30,7 @@ LESSONS_SHARE = 0.8  # of the time until the deadline; the rest is for the solve
 
 @dataclass(frozen=True)
 class ReviewedPicture:
-    """A picture with its labelled regions; `reviewed` are the classes that were looked for.
-
-    `region_classes` has for each region the index of its class in `reviewed`, or UNKNOWN.
-    """
+    """A picture with its labelled regions, their classes by index in `reviewed` (or UNKNOWN), which were looked for."""
 
     key: str | None  # None: the id of its image
     image: ImageSource

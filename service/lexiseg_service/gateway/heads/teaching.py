@@ -95,10 +95,7 @@ class Teaching:
         is_new: bool = False,
         whole: bool = False,
     ) -> NamedHead:
-        """Create or change a head by reviewed pictures of a request, and of an archive in any layout.
-
-        `whole`: nothing of a head that has the name stays.
-        """
+        """Create or change a head by reviewed pictures; `whole`: nothing of a head that has the name stays."""
         began, limits = time.monotonic(), self._settings.limits
         if body.name not in (None, name):
             raise InvalidValue.of("name", body.name, f"{name!r}, as in the path")

@@ -38,10 +38,9 @@ FIELDS = frozenset({"request", *Question.model_fields})
 
 
 class _FormParser(MultiPartParser):
-    """Starlette's parser; refuses a form cut short and texts that are not UTF-8.
+    """Starlette's parser; refuses texts that are not UTF-8, and takes a file with only `filename*=` (RFC 5987).
 
-    Files stay in memory (the body is bounded), or go to what `open_file` opens. A part with the name of a file
-    only as `filename*=` (RFC 5987) is a file, too.
+    Files stay in memory (the body is bounded), or go to what `open_file` opens.
     """
 
     spool_max_size = 0  # never on a disk of its own choice

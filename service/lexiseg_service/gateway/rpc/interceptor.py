@@ -78,11 +78,7 @@ class TrustedProxies:
 
 
 class _Ended(Exception):
-    """The call has the status of its error.
-
-    It is raised from that error without its traceback: since Python 3.13 frames there refer to the error in turn, and a
-    message of many megabytes would stay until a collection.
-    """
+    """The call has the status of its error, the cause, without a traceback: its frames would keep the message."""
 
 
 class _Call:

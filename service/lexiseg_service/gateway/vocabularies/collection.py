@@ -46,10 +46,7 @@ ANONYMOUS = Caller()  # without an API key
 
 
 class Vocabularies:
-    """Finds, lists, writes and deletes vocabularies by name.
-
-    With API keys, a key's own vocabulary hides a shared one of the same name, and others' unshared ones are invisible.
-    """
+    """Vocabularies by name; a key's own one hides a shared one, and others' unshared ones are invisible."""
 
     def __init__(self, store: Documents, limits: Limits) -> None:
         self.store = store
