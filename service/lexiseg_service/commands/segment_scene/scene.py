@@ -384,7 +384,12 @@ def write_outlines(stem: Path, scene: Scene, regions: Sequence[Region], names: S
             stem.with_name(f"{stem.name}.geojson").unlink()
     geojson = write("GeoJSON")
     if scene.crs is not None:
-        _name_coordinates(geojson, scene.crs)
+        # As WKT, which GIS read, where GDAL has written none: a site's coordinates, or another planet's.
+        with geojson.open(encoding="utf-8") as content:
+            has_crs = '"crs":' in content.read(HEAD)
+        if not has_crs:
+            named = {"crs": {"type": "name", "properties": {"name": scene.crs.to_wkt()}}}
+            geojson.write_text(json.dumps(json.loads(geojson.read_text(encoding="utf-8")) | named), encoding="utf-8")
     return len(regions)
 
 
@@ -410,24 +415,10 @@ def _geojson_options(crs: Any) -> dict[str, str]:
     """
     if crs is None or (crs.to_authority(confidence_threshold=100) or ("",))[0] in ("EPSG", "OGC"):
         return {}
-    return {"RFC7946": "YES", "COORDINATE_PRECISION": "9"} if _is_on_earth(crs) else {}
-
-
-def _is_on_earth(crs: Any) -> bool:
-    """Whether coordinates have degrees of WGS 84: not of a site, or of another planet."""
-    if not (crs.is_geographic or crs.is_projected):
-        return False
+    if not (crs.is_geographic or crs.is_projected):  # of a site
+        return {}
     try:
         rasterio.warp.transform(crs, "EPSG:4326", [0.0], [0.0])
-    except Exception:  # GDAL's errors have no public class
-        return False
-    return True
-
-
-def _name_coordinates(geojson: Path, crs: Any) -> None:
-    """Write `crs` as WKT, which GIS read, where GDAL has written none: a site's coordinates, or another planet's."""
-    with geojson.open(encoding="utf-8") as content:
-        if '"crs":' in content.read(HEAD):
-            return
-    named = {"crs": {"type": "name", "properties": {"name": crs.to_wkt()}}}
-    geojson.write_text(json.dumps(json.loads(geojson.read_text(encoding="utf-8")) | named), encoding="utf-8")
+    except Exception:  # of another planet; GDAL's errors have no public class
+        return {}
+    return {"RFC7946": "YES", "COORDINATE_PRECISION": "9"}
