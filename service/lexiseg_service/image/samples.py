@@ -8,8 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from lexiseg_service.errors import ServiceError
 
 CC_BY = "CC BY 2.0, https://creativecommons.org/licenses/by/2.0/"
@@ -55,6 +53,8 @@ def photograph(name: str) -> bytes:
 
 @cache
 def _as_jpeg(file: Path) -> bytes:
+    from PIL import Image  # not at every start of the command line
+
     content = BytesIO()
     with Image.open(file) as picture:
         picture.convert("RGB").save(content, "JPEG", quality=QUALITY)

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from lexiseg_model.cards import ModelCard
-from lexiseg_model.catalogue.available import available
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.model_name import ModelName
@@ -76,6 +75,8 @@ def list_available(
 
     Example:  lexiseg models available
     """
+    from lexiseg_model.catalogue.available import available  # imports yaml
+
     models = available().values()
     if as_json:
         typer.echo(json.dumps({"models": [model.model_dump(mode="json") for model in models]}, indent=1))
