@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from tests import once
 
-LONG = 256  # texts of one call, from which their rows are a file of the run: the names of a pretrained trunk take 10 s
+LONG = 256  # new texts of a call, from which their rows are a file of the run: names of a pretrained trunk take 10 s
 
 
 class RememberedRows:
@@ -23,11 +23,10 @@ class RememberedRows:
         self._rows: dict[str, NDArray[np.float32]] = {}
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        if len(texts) >= LONG:
-            return self._encode_for_all_processes(texts)
         fresh = [text for text in dict.fromkeys(texts) if text not in self._rows]
         if fresh:
-            self._rows.update(zip(fresh, self._encode(fresh), strict=True))
+            encode = self._encode_for_all_processes if len(fresh) >= LONG else self._encode
+            self._rows.update(zip(fresh, encode(fresh), strict=True))
         return np.array([self._rows[text] for text in texts], np.float32).reshape(len(texts), self.width)
 
     def _encode_for_all_processes(self, texts: list[str]) -> NDArray[np.float32]:
