@@ -128,12 +128,12 @@ class Progress:
     def read(cls, record: Record) -> Progress:
         return cls(**orjson.loads(record.body))
 
-    def take(self, holder: str, count: int, alive: Container[str], now: float) -> None:
-        """Give a holder pictures until it has `count`: of holders that are not `alive`, and new ones."""
+    def take(self, holder: str, count: int, gone: Container[str], now: float) -> None:
+        """Give a holder pictures until it has `count`: of holders that are `gone`, and new ones."""
         if self.ended is not None or self.adding_until is not None:
             return
         own = self.leases.get(holder, [])
-        expired = [lease for other, lease in self.leases.items() if other != holder and other not in alive]
+        expired = [lease for other, lease in self.leases.items() if other != holder and other in gone]
         free = [number for lease in expired for number in lease][: max(0, count - len(own))]
         fresh = range(self.next, min(self.total, self.next + max(0, count - len(own) - len(free))))
         self._release(free)
@@ -263,8 +263,10 @@ class Ledger:
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
         """Take up to `count` pictures that nobody else holds; its own come again."""
-        now, alive = self._alive()
-        progress = self._change(identity, lambda _, progress: progress.take(holder, count, alive, now))
+        before = self.progress(identity)
+        now, alive = self._alive()  # read after the holders: one that begins meanwhile is not taken for gone
+        gone = set() if before is None else before.leases.keys() - alive
+        progress = self._change(identity, lambda _, progress: progress.take(holder, count, gone, now))
         numbers = [] if progress is None else progress.leases.get(holder, [])[:count]
         names = sorted({_picture_item(number) for number in numbers})
         items = self._store.view(lambda step: step.items(PICTURES, identity, names)) if names else {}
