@@ -7,6 +7,7 @@ derived from them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from functools import cached_property
@@ -15,8 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from lexiseg_model.types import Runtime
 from lexiseg_service.entry_points import ADAPTERS as ADAPTER_POINTS
@@ -28,6 +37,7 @@ FIRST_MESSAGE_SECONDS = 10.0  # for the first message of a gRPC call, where its 
 BYTES_PER_POINT = 96  # in JSON, with all digits
 PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
 REDIS_URL = re.compile(rf"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::{PORT})?(?:/[0-9]*)?")  # after ://
+PREFIX = "lexiseg_"  # of variables of the environment
 EVERY = "*"  # in a list: every name, origin or public host
 # Adapters of the default: their routes are only below /adapters/NAME, and reach what POST /segment reaches.
 SAFE_ADAPTERS = ("hugging-face", "roboflow", "x-anylabeling")
@@ -131,7 +141,7 @@ def _are_installed(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # between commas
+Listed = Annotated[tuple[str, ...], BeforeValidator(_parts)]  # between commas
 IS_HEADER = _checked(lambda secret: HEADER.fullmatch(secret.get_secret_value()), "printable ASCII")
 IS_HTTP = _checked(HTTP_URL.fullmatch, "http(s)://HOST[:PORT]")
 IS_PLACE = _checked(lambda place: "://" not in place or re.match(BUCKET, place), "a folder or s3://BUCKET/PREFIX")
@@ -147,10 +157,19 @@ ARE_NETWORKS_OR_HOSTS = _each(
 )
 
 
-class Limits(BaseSettings):
-    """Limits of one request; beyond them the answer is 413 or 422 and names the limit."""
+class FromEnvironment(BaseModel):
+    """Fields by `LEXISEG_NAME` of the environment, in any case; keywords go first."""
 
-    model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True, protected_namespaces=())
+
+    def __init__(self, **values: Any) -> None:
+        names = ((name.lower(), value) for name, value in os.environ.items())
+        read = {name.removeprefix(PREFIX): value for name, value in names if name.startswith(PREFIX)}
+        super().__init__(**read | values)
+
+
+class Limits(FromEnvironment):
+    """Limits of one request; beyond them the answer is 413 or 422 and names the limit."""
 
     max_image_bytes: Annotated[int, LIMITS] = Field(
         20 * 2**20, gt=0, le=MAX_GRPC_BYTES - BESIDE_IMAGE, description="bytes of an image file"
@@ -188,9 +207,7 @@ class Limits(BaseSettings):
         return 4 * self.text_bytes + BYTES_PER_POINT * self.max_prompts * (self.max_prompt_points + 1)
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
-
+class Settings(FromEnvironment):
     workers: Annotated[Listed, ARE_WORKERS, Read(GATEWAYS, LISTENING)] = Field(
         (), description="gateway: workers, HOST:PORT or dns:///HOST:PORT between commas; serve: how many, 1, or auto"
     )

@@ -116,7 +116,7 @@ def refuse_unknown(environment: Iterable[str]) -> None:
     """Refuse a misspelt setting, which would silently be the default."""
     variables = {variable(name) for name in FIELDS}
     for name in sorted(environment):
-        upper = name.upper()  # as pydantic-settings reads it
+        upper = name.upper()  # names are read in any case
         if not upper.startswith("LEXISEG_") or upper in variables or ELSEWHERE.fullmatch(upper):
             continue
         if upper in REMOVED:
