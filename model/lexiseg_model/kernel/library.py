@@ -155,7 +155,8 @@ def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int
 
 
 def shrunk(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Planes [3, h, w] of an image [H, W, 3] of neither side smaller, bit for bit as OpenCV's area interpolation."""
+    """Planes [3, h, w] of an image [H, W, 3] of neither side smaller, bit for bit as OpenCV's area interpolation unless
+    both factors are whole: halves may be rounded otherwise there."""
     planes = np.empty((3, *size), np.uint8)
     call("resize", np.ascontiguousarray(rgb), *rgb.shape[:2], *size, 3, 3, 0, 0, 1, planes)
     return planes

@@ -165,7 +165,9 @@ def test_any_scores_without_specks(values: NDArray[np.float32], rule: SpeckRule,
     assert torch.equal(compiled, plain)
 
 
-@pytest.mark.parametrize("size", [(480, 640), (576, 768), (750, 1000), (289, 385), (288, 1500), (300, 200)])
+@pytest.mark.parametrize(
+    "size", [(480, 640), (576, 768), (750, 1000), (864, 768), (1728, 2304), (289, 385), (288, 1500), (300, 200)]
+)
 def test_pictures_are_resized_as_opencv_does(size: tuple[int, int]) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
 

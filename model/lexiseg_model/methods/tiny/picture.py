@@ -24,8 +24,10 @@ def input_shape(size: tuple[int, int], limits: InputSize, max_side: int | None) 
 
 def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize an image uint8 [H, W, 3] to planes [3, h, w] of `size` (h, w)."""
-    smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
-    if smaller and size[0] <= rgb.shape[0] and size[1] <= rgb.shape[1] and library.ready():
+    (rows, columns), (height, width) = size, rgb.shape[:2]
+    smaller = rows * columns < height * width
+    is_whole = height % rows == 0 and width % columns == 0  # OpenCV rounds in another way there
+    if smaller and rows <= height and columns <= width and not is_whole and library.ready():
         return library.shrunk(rgb, size)
     resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
