@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +196,10 @@ def test_a_gpu_needs_the_other_package(provider: Callable[..., object], device: 
         provider(torch.device(device), exact=False)
 
 
-pytest.importorskip("openvino", reason="the extra openvino is not installed")
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="the extra openvino is not installed")
 
 
+@needs_openvino
 @pytest.mark.parametrize(
     ("precision", "how", "numbers"),
     [("fast", "static", "int8"), ("exact", "static", "float32"), ("fast", "dynamic", "float32")],
@@ -214,6 +216,7 @@ def test_it_prefers_static_8_bits_unless_exact(
     assert f"by OpenVINO: {numbers}, OpenVINO" in caplog.text
 
 
+@needs_openvino
 def test_a_missing_export_is_written_in_float32(tmp_path: Path) -> None:
     segmenter, tiles = edges(), noise(2, BUCKET)
     expected = edges().encode_tiles(tiles)
@@ -225,11 +228,13 @@ def test_a_missing_export_is_written_in_float32(tmp_path: Path) -> None:
     assert segmenter.own == 0
 
 
+@needs_openvino
 def test_another_device_is_refused(small_export: Path) -> None:
     with pytest.raises(ExportError, match="device cuda with runtime openvino: it runs graphs on cpu"):
         use_runtime(edges(), "openvino", Execution(torch.device("cuda")), [small_export], edges)
 
 
+@needs_openvino
 def test_a_file_that_is_no_graph_is_refused(small_export: Path) -> None:
     whole = manifest.read(small_export)
     (small_export / "image.onnx").write_bytes(b"no graph")
@@ -239,6 +244,7 @@ def test_a_file_that_is_no_graph_is_refused(small_export: Path) -> None:
         OnnxRunner(small_export, whole.model_copy(update={"graphs": [graph]}), "float32", CPU, engine="OpenVINO")
 
 
+@needs_openvino
 def test_it_reports_to_nobody(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
