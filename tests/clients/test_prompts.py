@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from lexiseg_client import Client, ImageId, InvalidValue, Point, Prompt, Prompts, Segment
@@ -22,7 +23,14 @@ from tests.service.gateway.serving import on_ports
 PHOTO = pictures.small("china", 200)
 JPEG = pictures.encoded(PHOTO, "JPEG")
 SIZE = (PHOTO.height, PHOTO.width)
-MASK = np.arange(SIZE[1]) < np.full((SIZE[0], 1), 7)  # the left seven columns
+
+
+def columns(count: int) -> NDArray[np.bool_]:
+    """[H, W] the left columns of the photograph."""
+    return np.arange(SIZE[1]) < np.full((SIZE[0], 1), count)
+
+
+MASK = columns(7)
 SEGMENT = Segment(1, "left", 0, 0.5, 0, (0, 0, 7, SIZE[0]), RunLengths(SIZE, encode_mask(MASK).counts))
 PROMPTS: Prompts = [
     (120, 80.5),
@@ -46,7 +54,7 @@ ASKED = (
 
 @dataclass
 class Showing(KnownBackend):
-    """Each prompt has two masks, of which the second is the whole image. Forgets every image once it is `forgetful`."""
+    """Each prompt has a mask of its own, and the whole image. Forgets every image once it is `forgetful`."""
 
     forgetful: bool = False
 
@@ -60,7 +68,7 @@ class Showing(KnownBackend):
                 quality=quality,
             )
             for index in range(len(request.prompts))
-            for rank, (quality, mask) in enumerate([(0.9, MASK), (0.5, np.ones(SIZE, bool))])
+            for rank, (quality, mask) in enumerate([(0.9, columns(index + 1)), (0.5, np.ones(SIZE, bool))])
         ]  # fmt: skip
         return replace(known, task=request.task, size=SIZE, segments=tuple(shown))
 
@@ -106,7 +114,7 @@ def test_the_masks_of_a_prompt_come_best_first(client: Client) -> None:
     assert (answer.task, len(answer)) == ("prompt", 2 * len(PROMPTS))
     for index in range(len(PROMPTS)):
         best, other = answer.of_prompt(index)
-        assert np.array_equal(best.mask, MASK)
+        assert np.array_equal(best.mask, columns(index + 1))
         assert other.mask.all()
         assert [(each.prompt_index, each.mask_index, each.quality) for each in (best, other)] == [
             (index, 0, 0.9),
@@ -124,6 +132,7 @@ def test_a_click_on_an_image_sent_before_names_it(served: Served) -> None:
 
     assert spy.seen == [UPLOAD, BY_ID, BY_ID]
     assert [request.prompts[0].points[0].x for request in served.backend.asked] == [1, 3, 5]
+    assert [request.image_id for request in served.backend.asked[1:]] == [first.image_id] * 2
 
 
 def test_an_image_that_was_forgotten_is_sent_again_with_its_prompts(client: Client, served: Served) -> None:

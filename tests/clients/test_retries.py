@@ -63,6 +63,7 @@ def test_a_busy_server_is_asked_again_no_sooner_than_it_wants() -> None:
 
     assert hand.take() is WELL
     assert hand.waits == [7.0, 2.0, 1.0]
+    assert hand.timeouts == [60.0, 53.0, 51.0, 50.0]  # what remains
 
 
 def test_what_cannot_end_in_time_is_not_waited_for() -> None:

@@ -100,20 +100,29 @@ def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
         assert problems[0] == problems[1]
 
 
-def test_keys_and_limits_hold_over_grpc(narrow_server: Ports) -> None:
+def test_keys_and_limits_hold_over_grpc(narrow_server: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"grpc://{narrow_server.grpc}"
     with Client(url, api_key="wrong") as remote, pytest.raises(errors.Unauthorized):
         remote.models()
-    with (
-        taken(narrow_server),
-        Client(url, api_key=KEY, retry=Retry(most=0)) as remote,
-        pytest.raises(errors.RateLimited, match="its limit"),
-    ):
-        remote.segment(JPEG, ["sky"])
-    with Client(url, api_key=KEY, retry=Retry(most=1000, first_wait=0.05)) as remote, ThreadPoolExecutor(3) as threads:
-        answers = list(threads.map(lambda _: remote.segment(JPEG, ["sky"]), range(3)))
+    waits: list[float | None] = []
+    with taken(narrow_server) as free:
+        with (
+            Client(url, api_key=KEY, retry=Retry(most=0)) as remote,
+            pytest.raises(errors.RateLimited, match="its limit"),
+        ):
+            remote.segment(JPEG, ["sky"])
+
+        def wait(rule: Retry, attempt: int, retry_after: float | None, jitter: float) -> float:
+            waits.append(retry_after)
+            free.set()
+            return 0.05
+
+        monkeypatch.setattr(Retry, "wait", wait)
+        with Client(url, api_key=KEY, retry=Retry(most=1000)) as remote, ThreadPoolExecutor(3) as threads:
+            answers = list(threads.map(lambda _: remote.segment(JPEG, ["sky"]), range(3)))
 
     assert len(answers) == 3
+    assert 1.0 in waits
 
 
 async def test_the_awaited_client_speaks_grpc(target: str, remote: Client) -> None:
