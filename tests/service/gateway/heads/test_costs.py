@@ -101,7 +101,7 @@ async def test_a_change_that_touches_no_lesson_solves_nothing(
 async def test_what_is_not_solved_in_time_is_not_done_later_and_can_be_sent_again(
     endless: Endless, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(deadline_seconds=1) as client:
+    async with serving(deadline_seconds=3) as client:
         late = await client.post("/v1/heads", json=endless_head())
         await soon(endless.stopped.is_set)
         listed = (await client.get("/v1/heads")).json()
