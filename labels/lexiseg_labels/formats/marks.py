@@ -231,6 +231,11 @@ def _mask(shape: dict[str, Any], size: Size, drawing: Drawing) -> Outline:
                 f"a mask of {width} x {height} at {left}, {top}; its photograph is {size[1]} x {size[0]}"
             )
 
+    if "mask" not in shape:
+        raise UnreadableLabels(
+            f"a mask without pixels that fill {left}, {top} to {right}, {bottom} of its photograph of "
+            f"{size[1]} x {size[0]}"
+        )
     pixels = drawing.png_mask(base64.b64decode(shape["mask"], validate=True), check)
     whole = np.zeros(size, np.bool_)
     inside = whole[top : top + pixels.shape[0], left : left + pixels.shape[1]]

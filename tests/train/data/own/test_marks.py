@@ -55,6 +55,8 @@ OF_CVAT = {
     "cuboid": (f'<cuboid label="cat" {CUBOID}/>', UNKNOWN),
     "mask that is too long": (f'<mask label="cat" rle="0,401" {BOX}/>', UNKNOWN),
     "mask of negative runs": (f'<mask label="cat" rle="0,-4,404" {BOX}/>', UNKNOWN),
+    "mask a pixel beyond": ('<mask label="cat" rle="0,600" left="5" top="31" width="20" height="30"/>', CLASS),
+    "mask beyond the picture": ('<mask label="cat" rle="0,600" left="5" top="35" width="20" height="30"/>', UNKNOWN),
     "polygon with a word": ('<polygon label="cat" points="5,30;nothing"/>', ALL_UNKNOWN),
     "polyline": (f'<polyline label="cat" points="{in_text(CAT)}"/>', ALL_UNKNOWN),
     "points": ('<points label="cat" points="15,40"/>', ALL_UNKNOWN),
@@ -191,6 +193,13 @@ def test_every_shape_is_a_class_unknown_or_no_mark(case: str, tmp_path: Path) ->
 
     assert read_at(tmp_path, *PLACES) == ["dog", there, elsewhere]
     assert bool(read_own(tmp_path).warnings) == (there == "unknown")
+
+
+def test_a_mask_that_does_not_fit_is_told_with_its_place_and_its_picture(tmp_path: Path) -> None:
+    cvat(tmp_path, OF_CVAT["mask beyond the picture"][0])
+
+    (warning,) = read_own(tmp_path).warnings
+    assert "a mask without pixels that fill 5, 35 to 24, 64 of its photograph of 80 x 60" in warning
 
 
 def square(label: str, x: int, side: int, z_order: int) -> str:
