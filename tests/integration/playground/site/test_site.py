@@ -344,7 +344,7 @@ def test_a_first_visit_tells_how_much_has_arrived_and_goes_on_where_it_broke_off
         expect(page.locator("#loading")).to_be_visible()
         assert 0 < page.evaluate("document.getElementById('loading-bar').position") < 1
         runtime_file, graph = "/site/model/ort-wasm-simd-threaded.wasm", "/site/model/image.onnx"
-        page.wait_for_function(f"() => caches.match('{runtime_file}')")
+        until_resolved(page, f"async () => Boolean(await caches.match('{runtime_file}'))")
         BreakingOff.breaks.set()
         expect_result(page, "the line broke")
         before = BreakingOff.sent.copy()
