@@ -26,7 +26,7 @@ import structlog
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.files import Files, question_path
-from lexiseg_service.batch.ledger.job import UNENDED, Job, Ledger, Line, Progress, ask_ledger
+from lexiseg_service.batch.ledger.job import UNENDED, Job, Ledger, Line, Progress
 from lexiseg_service.batch.loop import PictureRunner, Preempted, pause, work
 from lexiseg_service.batch.question_copy import QuestionCopy
 from lexiseg_service.batch.sources.source import Picture
@@ -187,7 +187,7 @@ class Runner:
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(LANES, "jobs")  # apart from the threads of interactive requests
-        self._holders: set[str] = set()  # one for each lane
+        self.holders: set[str] = set()  # with leases to renew: one for each lane, and that of the notices
         self._idle: list[str] = []  # holders that hold nothing
         self._turns = Turns()
         self._wake = asyncio.Event()
@@ -230,7 +230,8 @@ class Runner:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _renew_leases(self) -> None:
-        await ask_ledger(self._ledger.renew_leases, tuple(self._holders), LEASE_SECONDS)
+        with suppress(StoreAway):
+            await self._in_thread(self._ledger.renew_leases, tuple(self.holders), LEASE_SECONDS)
 
     async def _give_turns(self) -> None:
         """Open lanes for the jobs that are next, whenever that may have changed, and now and then."""
@@ -260,8 +261,8 @@ class Runner:
         holder, job = self._idle.pop() if self._idle else uuid.uuid4().hex, None
         pictures: Sequence[Picture] = ()
         try:
-            if holder not in self._holders:
-                self._holders.add(holder)
+            if holder not in self.holders:
+                self.holders.add(holder)
                 await self._in_thread(self._ledger.renew_leases, (holder,), LEASE_SECONDS)
             count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
             job = await self._in_thread(self._ledger.job, identity)
@@ -270,7 +271,7 @@ class Runner:
             if not pictures:
                 self._idle.append(holder)
         except Exception as error:
-            self._holders.discard(holder)  # it may hold pictures, until its lease ends
+            self.holders.discard(holder)  # it may hold pictures, until its lease ends
             if isinstance(error, StoreAway):
                 raise
             logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
@@ -295,7 +296,7 @@ class Runner:
             if is_done:
                 self._idle.append(holder)
             else:
-                self._holders.discard(holder)
+                self.holders.discard(holder)
                 with suppress(StoreAway):  # its pictures are free at once; else when the lease ends
                     await self._in_thread(self._ledger.release_lease, holder)
             lane.release()

@@ -139,7 +139,7 @@ class Jobs:
         self.ledger, self._earlier = _open_ledger(settings, metrics)
         self._runner = Runner(self.ledger, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
-        self._notices = Notices(self.ledger, self._webhooks, self.output, metrics)
+        self._notices = Notices(self.ledger, self._webhooks, self.output, metrics, self._runner.holders)
         self._eraser = Eraser(self.ledger, self._files, settings.keep_days)
         metrics.registry.register(Gauges(JOBS, self._gauges))
         use_case.checks.add("jobs", self.ledger.check)

@@ -109,6 +109,7 @@ class Notices:
         webhooks: WebhookSender,
         output: Callable[[Job, Progress], Mapping[str, Any]],
         metrics: Metrics,
+        holders: set[str],
     ) -> None:
         self._ledger = ledger
         self._webhooks = webhooks
@@ -116,11 +117,14 @@ class Notices:
         self._metrics = metrics
         self.senders: dict[SourceKind, Send] = {}  # adapters that tell of the end of jobs, in place of a webhook
         self._holder = uuid.uuid4().hex
+        self._holders = holders  # with leases that are renewed
         self._sending: dict[str, asyncio.Task[None]] = {}  # by job
 
     async def look(self) -> None:
-        """Begin to send the notices of jobs that have ended; to be repeated within `LEASE_SECONDS`."""
-        await ask_ledger(self._ledger.renew_leases, (self._holder,), LEASE_SECONDS)
+        """Begin to send the notices of jobs that have ended."""
+        if self._holder not in self._holders:
+            await ask_ledger(self._ledger.renew_leases, (self._holder,), LEASE_SECONDS)
+            self._holders.add(self._holder)
         for identity in await ask_ledger(self._ledger.due_notices, self._holder):
             if identity not in self._sending:
                 self._sending[identity] = asyncio.create_task(self._send(identity))
@@ -129,6 +133,7 @@ class Notices:
                 task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
 
     async def close(self) -> None:
+        self._holders.discard(self._holder)
         for task in self._sending.values():
             task.cancel()
         with suppress(NotReady):

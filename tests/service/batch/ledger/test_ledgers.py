@@ -252,6 +252,27 @@ def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Ledger) -> None:
     assert store.due_notices("x") == []
 
 
+def test_a_holder_that_begins_while_another_takes_pictures_is_not_gone(
+    store: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, job(total=4), 4)
+    store.renew_leases(["x"], LEASE)
+    alive = store._alive
+    taken: list[Picture] = []
+
+    def begin() -> tuple[float, set[str]]:
+        known = alive()
+        monkeypatch.setattr(store, "_alive", alive)
+        store.renew_leases(["y"], LEASE)
+        taken.extend(store.take("a", "y", 2))
+        return known
+
+    monkeypatch.setattr(store, "_alive", begin)
+    taken += store.take("a", "x", 4)
+
+    assert sorted(picture.number for picture in taken) == [0, 1, 2, 3]
+
+
 def test_many_holders_at_once_take_each_picture_once(store: Ledger) -> None:
     add(store, job(total=200), 200)
     holders = [f"holder {number}" for number in range(8)]
