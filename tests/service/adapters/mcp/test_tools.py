@@ -82,8 +82,8 @@ async def test_a_cut_out_is_of_the_picture_that_the_service_sees(folder: Path) -
 
 def grainy(size: tuple[int, int]) -> bytes:
     """A red picture that no format packs well."""
-    pixels = np.random.default_rng(0).integers(0, 24, (*size[::-1], 3), np.uint8)
-    pixels[..., 0] += 224
+    pixels = np.random.default_rng(0).integers(0, 64, (*size[::-1], 3), np.uint8)
+    pixels[..., 0] |= 192
     return pictures.encoded(Image.fromarray(pixels))
 
 
@@ -93,7 +93,7 @@ def grainy(size: tuple[int, int]) -> bytes:
     [
         ("segment", {"words": ["red", "blue"]}, (1920, 1080)),
         ("cut_out", {"word": "red"}, (810, 1080)),
-        ("cut_out", {"word": "red"}, (2100, 500)),  # wider than what is shown
+        ("cut_out", {"word": "red"}, (2100, 800)),  # wider than what is shown, and too many bytes at that width
     ],
 )
 async def test_an_answer_fits_into_a_message_of_a_chat(
@@ -114,6 +114,7 @@ async def test_an_answer_fits_into_a_message_of_a_chat(
         shown, full = picture_in(answer), Image.open(io.BytesIO(base64.b64decode(whole.blob)))
         assert (shown.format, full.format, whole.mime_type) == ("WEBP", "PNG", "image/png")
         assert 400 < shown.size[0] <= full.size[0]
+        assert shown.size[0] < min(2048, size[0] + 1)
         keys.append("theirs")
         with pytest.raises(MCPError, match="no file of this name is kept for this key"):
             await client.read_resource(file)

@@ -31,6 +31,9 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         here / "table.parquet", {"id": [str(n) for n in range(COUNT)], "image": [jobs.picture(n) for n in range(COUNT)]}
     )
     with bucket("mine") as address:
+        starts = f"{address}/", ""  # an address, and a path that starts where the table is
+        names = "".join(f"{n},{starts[n % 2]}photos/day-{n % 2}/{n:03d}.jpg\n" for n in range(COUNT))
+        (here / "list.csv").write_text(f"id,url\n{names}")
         s3fs.S3FileSystem(skip_instance_cache=True).put(f"{here}/", f"{address}/", recursive=True)
         yield address
 
@@ -44,7 +47,7 @@ def rows(address: str) -> list[dict[str, Any]]:
     return [row for table in files for row in table.read().to_pylist()]
 
 
-@pytest.mark.parametrize("source", ["photos", "{000..001}.tar", "table.parquet"])
+@pytest.mark.parametrize("source", ["photos", "{000..001}.tar", "table.parquet", "list.csv"])
 def test_every_input_of_a_bucket_is_one_row_in_a_bucket(
     lexiseg: CommandLine, mine: str, tmp_path: Path, source: str
 ) -> None:

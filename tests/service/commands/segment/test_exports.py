@@ -77,9 +77,12 @@ def test_labelmes_reader_opens_every_file(lexiseg: CommandLine, album: Path, tmp
     expected = truth(lexiseg, album, tmp_path / "coco")
 
     lexiseg("segment", album, *QUESTION, "--format", "labelme", "--out", tmp_path / "out")
+    without = ("segment", album / f"{ODD[2]}.jpg", *QUESTION, "--threshold", 1, "--format", "labelme")
+    lexiseg(*without, "--out", tmp_path / "none")
 
     files = sorted((tmp_path / "out").glob("[!.]*.json"))
-    read = ask_with("labelme_reads", *map(str, files))
+    *read, empty = ask_with("labelme_reads", *map(str, files), str(tmp_path / f"none/{ODD[2]}.json"))
+    assert empty["shapes"] == []
     assert len(read) == len(ODD) + 1
     named = {file.stem: {label for label, _ in each["shapes"]} for file, each in zip(files, read, strict=True)}
     assert named["caf_"] == set(expected[LATIN])

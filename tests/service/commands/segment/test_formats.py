@@ -117,7 +117,7 @@ def test_coco_goes_to_the_standard_output(photo: Path, monkeypatch: pytest.Monke
     assert {entry["category_id"] for entry in content["annotations"]} == {1, 2}
 
 
-@pytest.mark.parametrize("kind", ["coco", "yolo", "cutout"])
+@pytest.mark.parametrize("kind", ["coco", "yolo", "voc", "labelme", "labelmap", "cutout"])
 def test_an_image_without_a_segment_is_done(lexiseg: CommandLine, photo: Path, tmp_path: Path, kind: str) -> None:
     command = ("segment", photo, "-c", "sky", "--threshold", 1, "--format", kind, "--out", tmp_path / "out")
 
