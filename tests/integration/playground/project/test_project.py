@@ -242,6 +242,7 @@ def test_pictures_where_nothing_was_found_are_marked_and_a_key_shows_them(page: 
     page.get_by_role("button", name="Label all").click()
     expect(page.locator("#strip .empty")).to_have_attribute("title", "three.jpg: empty")
     page.check("#doubtful")
+    expect(strip(page).last).to_have_attribute("title", "three.jpg: empty")  # then the first picture is shown
 
     page.keyboard.press("Shift+PageDown")
 
