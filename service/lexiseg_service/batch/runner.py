@@ -249,8 +249,9 @@ class Runner:
                     await self._give(*turn)
                 self._away = None
             except StoreAway as error:
+                if self._away is None:
+                    logger.warning("jobs cannot be read or written", error=str(error))
                 self._away = f"jobs cannot be read or written now: {error}"
-                logger.warning("jobs cannot be read or written", error=str(error))
             except Exception as error:
                 logger.error("unexpected error", error=type(error).__name__, exc_info=error)
             with suppress(TimeoutError):

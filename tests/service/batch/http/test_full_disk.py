@@ -105,6 +105,7 @@ def test_jobs_are_erased_from_a_full_disk(disk: Path) -> None:
 FULL = "Redis is full: it has used its maxmemory"
 LOCKED = "database is locked"
 DEADLINE = Settings().deadline_seconds
+ONE = zipped({"a.png": PNG})  # no lanes that wait for the store, too
 
 
 def degraded(client: httpx.Client) -> list[str]:
@@ -129,11 +130,11 @@ def test_a_full_redis_is_named_and_can_be_erased_from(tmp_path: Path, redis_serv
         assert degraded(client) == []
         client.put("/v1/vocabularies/old", json={"classes": ["sky"]}).raise_for_status()
         client.post("/v1/heads", json=taught()).raise_for_status()
-        job = finished(client, create(client, ARCHIVE))
+        job = finished(client, create(client, ONE))
         store.config_set("maxmemory", 1)
 
         with seen(client, *full):
-            refused = create(client, ARCHIVE), client.put("/v1/vocabularies/mine", json={"classes": ["sky"]})
+            refused = create(client, ONE), client.put("/v1/vocabularies/mine", json={"classes": ["sky"]})
             erased = client.delete("/v1/data")
             store.config_set("maxmemory", 0)
 
@@ -142,7 +143,7 @@ def test_a_full_redis_is_named_and_can_be_erased_from(tmp_path: Path, redis_serv
         assert erased.status_code == 200, erased.text
         assert [erased.json()[kind] for kind in ("jobs", "heads", "vocabularies")] == [1, 1, 1]
         assert not (tmp_path / "jobs" / job["id"]).exists()
-        assert create(client, ARCHIVE).status_code == 202
+        assert create(client, ONE).status_code == 202
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="only root mounts a disk")
@@ -157,12 +158,12 @@ def test_a_full_disk_is_named(disk: Path) -> None:
 
 def test_a_locked_ledger_is_named_and_what_needs_it_is_refused_within_the_deadline(tmp_path: Path) -> None:
     with gateway(tmp_path) as client, closing(sqlite3.connect(tmp_path / "records.sqlite")) as other:
-        listed = create(client, ARCHIVE).json()["id"]
+        listed = create(client, ONE).json()["id"]
         client.timeout = DEADLINE
         other.execute("BEGIN EXCLUSIVE")
 
         with seen(client, f"jobs: {LOCKED}"):
-            refused: list[Any] = [create(client, ARCHIVE), client.delete("/v1/data")]
+            refused: list[Any] = [create(client, ONE), client.delete("/v1/data")]
             jobs = client.get("/v1/jobs").json()["jobs"]
             other.rollback()
 
