@@ -11,10 +11,17 @@ import pytest
 
 from benchmarks.serving import CLASSES, MIN_EQUAL, class_map, owners_of, photograph
 from loadtests.ports import free_port
+from loadtests.shapes import stage_at, steps
 from tests.command import ended
 from tests.integration.server import ROOT, Server
 
 LIMIT = 300  # seconds; an idle machine needs a tenth of it
+
+
+def test_users_come_in_steps_until_the_end() -> None:
+    at = [stage_at(steps(8, 40.0), seconds) for seconds in (0.0, 10.0, 25.0, 39.9, 40.0)]
+
+    assert [stage and stage.users for stage in at] == [2, 4, 6, 8, None]
 
 
 @pytest.mark.slow
