@@ -68,6 +68,14 @@ def test_two_sharded_processes_keep_half_each(together: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("what", CHANGED)
+def test_each_process_validates_what_it_has_itself(together: Path, what: str) -> None:
+    lines = map(json.loads, (together / what / "journal.jsonl").read_text().splitlines())
+
+    assert {line["gathered"] for line in lines if "validation" in line} == {1}
+
+
+@pytest.mark.slow
 def test_accumulated_gradients_are_averaged_and_unused_parameters_have_none(together: Path, tmp_path: Path) -> None:
     alone = gradients(tmp_path)
 
@@ -77,10 +85,7 @@ def test_accumulated_gradients_are_averaged_and_unused_parameters_have_none(toge
 
 
 @pytest.mark.slow
-def test_a_run_with_a_killed_process_restarts_and_ends_bit_identical(
-    together: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+def test_a_run_with_a_killed_process_restarts_and_ends_bit_identical(together: Path, tmp_path: Path) -> None:
     torchrun("killed", tmp_path, restarts=2)
 
     assert (tmp_path / "killed" / "killed").exists()

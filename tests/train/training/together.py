@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_train.data.pairs.source import Skipped
-from lexiseg_train.training.distributed import own_shard
+from lexiseg_train.training.distributed import gather, own_shard
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
+from tests.processes import MAX_SECONDS
 from tests.train.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")
@@ -30,6 +31,9 @@ class Skipping(ToyRun):
 
     def _extra_figures(self) -> dict[str, float]:
         return super()._extra_figures() | {"skipped": len(self.skips)}
+
+    def _validate(self) -> dict[str, float]:
+        return super()._validate() | {"gathered": len(gather(torch.zeros(1)))}
 
 
 class Killed(Skipping):
@@ -93,6 +97,8 @@ def changed(what: str, out: Path) -> None:
 
 def work(names: str, out: Path) -> None:
     torch.set_num_threads(1)
+    signal.alarm(MAX_SECONDS)  # torchrun would wait for a hung collective
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     for each in names.split(","):
         if each == "accumulated":
             accumulated(out / each)

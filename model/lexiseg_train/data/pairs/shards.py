@@ -5,7 +5,7 @@ is writable. Then any pair is read directly, so a run resumes at an exact positi
 
 A shard in an object store, or written by a command, is fetched whole when a pair of it is first read, into a folder of
 temporary files that keeps the newest MAX_SHARDS; a run needs few at a time, as pairs are shuffled within some shards
-(`training.pairs.TOGETHER`). Indexes stay: all shards are read once when a run first starts.
+(`training.pair_run.TOGETHER`). Indexes stay: all shards are read once when a run first starts.
 """
 
 from __future__ import annotations
