@@ -105,8 +105,10 @@ def test_cvat_gets_masks_in_their_boxes() -> None:
 
 
 def yolos() -> Iterator[NDArray[np.float64]]:
-    for line in answer().to_yolo().splitlines():
-        shares = np.array(line.split()[1:], float).reshape(-1, 2)
+    for number, line in enumerate(answer().to_yolo().splitlines()):
+        category, *corners = line.split()
+        assert category == str(number)
+        shares = np.array(corners, float).reshape(-1, 2)
         assert ((shares >= 0) & (shares <= 1)).all()
         yield shares * SIZE[::-1]
 
