@@ -118,8 +118,16 @@ def test_pictures_that_teach_are_listed_and_taken_out(page: Page, server: Server
     expect(page.locator("#strip .reviewed")).to_have_count(0)
 
 
+# Accepts a picture, and wants to reject the next before it is decoded.
+TOO_SOON = """() => {
+    for (const key of "ax") document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+}"""
+
+
 def test_a_rejected_picture_teaches_that_it_shows_nothing(page: Page) -> None:
-    teach(page)
+    begin(page)
+    page.evaluate(TOO_SOON)
+    learned(page, 1)
     expect_result(page, f"Found {WORD}.")  # in the second
 
     with page.expect_request(is_teaching) as request:

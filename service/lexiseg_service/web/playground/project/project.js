@@ -172,7 +172,7 @@ function go(step, some = strip) {
 function review(changes = {}) {
   const { picture } = state;
   if (!picture || state.mode !== "picture") return;
-  if (!picture.doc.isReviewed || changes.segments) change(picture, { ...picture.doc, ...changes, isReviewed: true }); // else the next is being decoded
+  if (!picture.doc.isReviewed) change(picture, { ...picture.doc, ...changes, isReviewed: true }); // else the next is still being decoded
   const left = strip.filter(({ doc }) => !doc.isReviewed);
   if ($("doubtful").checked && left.length) return show(left[0]);
   if (go(1, left) || go(-1, left)) return null;
