@@ -4,13 +4,14 @@ import base64
 import hashlib
 import hmac
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lexiseg_service.batch.http import notices
-from lexiseg_service.batch.ledger.job import Ledger
+from lexiseg_service.batch.ledger.job import HOLDER, Ledger
 from lexiseg_service.records.sqlite import FILE, SqliteStore
 from tests.http_server import Quiet, serving
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
@@ -82,6 +83,21 @@ def test_what_a_gateway_owes_is_anothers_as_soon_as_it_ends(tmp_path: Path) -> N
         assert ledger.due_notices("another") == [job["id"]]
     finally:
         ledger.close()
+
+
+def test_what_a_gateway_owes_stays_its_own_while_it_looks_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexiseg_service.batch.http.jobs.POLL_SECONDS", 600.0)  # as one look that takes so long
+    monkeypatch.setattr("lexiseg_service.batch.runner.BEATS", 100)
+    with gateway(tmp_path), closing(SqliteStore(tmp_path / FILE)) as store:
+
+        def leases() -> list[float]:
+            return [row.expires or 0.0 for row in store.view(lambda step: step.rows(HOLDER))]
+
+        until(leases)
+        first = leases()
+        until(lambda: leases() > first)
 
 
 def test_a_job_that_is_removed_is_told_to_nobody_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
