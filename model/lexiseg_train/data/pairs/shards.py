@@ -16,6 +16,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
+import threading
 import uuid
 import zipfile
 from bisect import bisect_right
@@ -37,6 +38,8 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.archives import files_in
 from lexiseg_train.data.pairs.source import PairSource, Skipped, StoredPair, clean_captions
 
+# NumPy parses headers of arrays as Python, which up to Python 3.11.7 fails in threads side by side (gh-106905).
+ONE_AT_A_TIME = threading.Lock()
 MAX_SHARDS = 64  # of a machine
 PIPE = "pipe:"
 CAPTION, ABOUT = ".txt", ".json"
@@ -219,7 +222,7 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
     index_file = path.with_name(f"{path.name}.index.npz")
     state = np.array(_state(shard), np.int64)
     try:
-        with index_file.open("rb") as content, np.load(content) as stored:
+        with index_file.open("rb") as content, ONE_AT_A_TIME, np.load(content) as stored:
             if np.array_equal(stored["state"], state):
                 names = bytes(stored["names"]).decode(errors="surrogateescape").split("\0")[:-1]
                 return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())

@@ -1,6 +1,8 @@
 """Random order of pairs: epochs, broken pairs."""
 
+import gc
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,26 @@ def test_image_and_caption_belong_together(tmp_path: Path) -> None:
     assert sorted(captions(drawn)) == sorted(f"picture {number}" for number in range(17))
     assert all(entry.caption == f"picture {entry.image[0, 0, 0]}" for entry in drawn)
     assert drawn[0].image.shape == (4, 6, 3)
+
+
+def test_indexes_are_read_side_by_side_while_garbage_is_collected(tmp_path: Path) -> None:
+    write_shards(tmp_path, [1] * 40)
+
+    def run_python(phase: str, info: dict[str, int]) -> None:
+        sum(range(100))  # so that other threads may go on in the middle of a collection
+
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.callbacks.append(run_python)
+    gc.set_threshold(10)
+    sys.setswitchinterval(1e-6)
+    try:
+        sizes = [sum(open_pairs(tmp_path).sizes) for _ in range(10)]
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(run_python)
+
+    assert sizes == [40] * 10
 
 
 def test_a_broken_pair_is_replaced_and_reported(tmp_path: Path) -> None:
