@@ -101,14 +101,20 @@ def measured(out: Path) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the models that were killed and resumed, by the names of their recipes."""
+    """Folder of the models that were trained without a stop, by the names of their recipes."""
     return tmp_path_factory.mktemp("models")
+
+
+def trained(name: str, data: Path, models: Path) -> Path:
+    """The folder of a model that is trained without a stop, once for all tests."""
+    if not (models / name).exists():
+        assert exit_code(name, data, models / name, None, True) == 0
+    return models / name
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_method_is_trained_killed_resumed_and_measured(name: str, data: Path, models: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", models / name
-    assert exit_code(name, data, whole) == 0
+    whole, killed = trained(name, data, models), tmp_path / "killed"
 
     ends = [exit_code(name, data, killed, step, step is None) for step in (KILLED_AT, None)]
 
@@ -116,25 +122,24 @@ def test_a_method_is_trained_killed_resumed_and_measured(name: str, data: Path, 
     assert differences(finished(killed), finished(whole)) == []
     weights = WEIGHTS.get(name, "weights.safetensors")
     assert differences(load_file(killed / weights), load_file(whole / weights)) == []
-    segmenter = catalogue.load(name, models_dir=models)
+    segmenter = catalogue.load("killed", models_dir=tmp_path)
     assert math.isfinite(evaluate(segmenter, read_dataset(data, "squares", "val")).scores.miou)
 
 
-def test_a_method_without_pairs_is_trained_by_two_processes_as_by_one(data: Path, tmp_path: Path) -> None:
-    name = "unpair-seg-masks-smoke"  # gradients of the others: tests/train/training/test_in_parts.py
-    assert exit_code(name, data, tmp_path / "one") == 0
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_method_is_trained_by_two_processes_as_by_one(name: str, data: Path, models: Path, tmp_path: Path) -> None:
+    one, two = trained(name, data, models), tmp_path / "two"
 
-    run_as_by_torchrun(2, train, name, data, tmp_path / "two")
+    run_as_by_torchrun(2, train, name, data, two)
 
-    assert finished(tmp_path / "two")["step"] == STEPS
-    assert measured(tmp_path / "two") == pytest.approx(measured(tmp_path / "one"), rel=0.02)
+    assert finished(two)["step"] == STEPS
+    assert measured(two) == pytest.approx(measured(one), rel=0.02)
 
 
 def test_a_trained_method_is_exported_and_answers(
     data: Path, models: Path, tmp_path: Path, lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not (models / "tcl-smoke").exists():  # run by itself
-        assert exit_code("tcl-smoke", data, models / "tcl-smoke", None, True) == 0
+    trained("tcl-smoke", data, models)
     monkeypatch.setenv("LEXISEG_MODEL", "tcl-smoke")
     monkeypatch.setenv("LEXISEG_MODELS_DIR", str(models))
     image = data / "captions" / "images" / "000.jpg"
