@@ -18,8 +18,9 @@ def backoff(attempt: int, first: float, longest: float) -> float:
     return min(longest, first * 2.0 ** min(attempt, 60))
 
 
-async def for_ever(work: Callable[[], Awaitable[object]], pause: float) -> None:
-    """Do some work every `pause` seconds; what fails is done at the next time."""
+async def for_ever(work: Callable[[], Awaitable[object]], pause: float, first: float = 0.0) -> None:
+    """Do some work after `first` seconds and every `pause` seconds; what fails is done at the next time."""
+    await asyncio.sleep(first)
     while True:
         try:
             await work()

@@ -139,7 +139,7 @@ class RemoteBackend:
 
     async def start(self) -> None:
         await self._resolve()
-        self._looking = asyncio.create_task(for_ever(self._resolve, DNS_SECONDS))
+        self._looking = asyncio.create_task(for_ever(self._resolve, DNS_SECONDS, DNS_SECONDS))
 
     async def close(self) -> None:
         if self._looking is not None:

@@ -239,9 +239,9 @@ class Documents:
             await self._change(slot, remove)
 
     async def start(self) -> None:
-        """Read the snapshot, and again every `REFRESH_SECONDS`; a store that is away does not block the start."""
+        """Read the snapshot, then again every `REFRESH_SECONDS`; a store that is away does not block the start."""
         await self.read_all()
-        self._refreshing = asyncio.create_task(for_ever(self.read_all, REFRESH_SECONDS))
+        self._refreshing = asyncio.create_task(for_ever(self.read_all, REFRESH_SECONDS, REFRESH_SECONDS))
 
     async def close(self) -> None:
         if self._refreshing is not None:
