@@ -55,7 +55,7 @@ from benchmarks.by_words import parts as parts_of_things
 from benchmarks.calls import follow_up, stages
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
-from benchmarks.loop import killed
+from benchmarks.faults import killed
 from benchmarks.released import run as released
 
 PARTS: dict[str, Callable[[], None]] = {

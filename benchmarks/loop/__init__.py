@@ -1,1 +1,0 @@
-"""Benchmarks of jobs and of training on corrected pictures."""
