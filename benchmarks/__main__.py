@@ -15,6 +15,7 @@ Not in `all`, because they take arguments:
 - `released [NAME ...]`: forward passes beside the released code's own (`make released` installs it)
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `killed ROOT`: a job whose processes are killed, each answer compared
+- `mutations [FAULTS] [MODULE ...]`: small faults put into central modules, and how many the tests notice
 - `languages`: words of seven languages read as English
 - `teach ROOT [SET ...]`: classes taught by pictures against classes by words
 - `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
@@ -55,7 +56,7 @@ from benchmarks.by_words import parts as parts_of_things
 from benchmarks.calls import follow_up, stages
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
-from benchmarks.faults import killed
+from benchmarks.faults import killed, mutations
 from benchmarks.released import run as released
 
 PARTS: dict[str, Callable[[], None]] = {
@@ -83,6 +84,7 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "following": following.main,
     "killed": killed.main,
     "languages": languages.main,
+    "mutations": mutations.main,
     "open": partial(by_words.run, open_names.check),
     "page": page.main,
     "parts": partial(by_words.run, parts_of_things.check),
