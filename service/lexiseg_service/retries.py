@@ -27,5 +27,6 @@ async def for_ever(work: Callable[[], Awaitable[object]], pause: float, first: f
         except NotReady:  # a store is away
             pass
         except Exception as error:
-            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+            name = getattr(work, "__qualname__", str(work))
+            logger.error("unexpected error", work=name, error=type(error).__name__, exc_info=error)
         await asyncio.sleep(pause)

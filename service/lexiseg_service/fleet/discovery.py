@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -23,7 +22,7 @@ class Discovery:
         self._targets = [split(target) for target in targets if not target.startswith(UNIX)]
         self._resolve = resolve or SystemResolver(max(1, len(self._targets)))
         self._addresses: dict[tuple[str, int], list[str]] = {}
-        self._logged: set[tuple[str, int]] = set()  # hosts without an address
+        self._logged: set[tuple[str, int]] = set()  # hosts with a failed lookup, until one succeeds
 
     @property
     def missing(self) -> list[str]:
@@ -36,18 +35,19 @@ class Discovery:
         return list(dict.fromkeys([*self._sockets, *(address for addresses in of_each for address in addresses)]))
 
     async def _look_up(self, host: str, port: int) -> list[str]:
-        with suppress(OSError, TimeoutError, UnicodeError):
+        try:
             resolved = set(await asyncio.wait_for(self._resolve(host, port), LOOKUP_SECONDS))
+        except Exception as error:  # a resolver raises many kinds; the gateway goes on with what it knows
+            if (host, port) not in self._logged:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                logger.warning("name lookup failed", worker=f"{host}:{port}", reason=reason)
+            self._logged.add((host, port))
+        else:
             # A machine with IPv4 and IPv6 addresses must not count as two workers.
             six = {address for address in resolved if ":" in address}
             self._addresses[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
-        addresses = self._addresses.get((host, port), [])
-        if addresses:
             self._logged.discard((host, port))
-        elif (host, port) not in self._logged:
-            self._logged.add((host, port))
-            logger.warning("no address", worker=f"{host}:{port}")
-        return addresses
+        return self._addresses.get((host, port), [])
 
 
 def split(target: str) -> tuple[str, int]:

@@ -105,7 +105,10 @@ class RemoteBackend:
         return decode_taught(await self._routed(request, WorkerLink.teach))
 
     async def _routed(self, request: WorkerRequest, ask: Ask[T]) -> T:
-        """Call the worker of the request's image (without the file, one that may have it), then others."""
+        """Call the worker of the request's image (without the file, one that may have it), then others.
+
+        Without the file, first the one that got it by spilling: its features are there and not where it ranks first.
+        """
         cached = request.image is None
         image_id = request.image_id or image_id_of(request.image or b"")
         model = ModelName.parse(request.model)
@@ -203,7 +206,10 @@ def _usefulness(failure: ServiceError) -> int:
 
 
 def ranked(candidates: Sequence[WorkerLink], key: str) -> list[WorkerLink]:
-    """Candidates by their hash for the key, the highest first: rendezvous hashing (Thaler and Ravishankar, 1998)."""
+    """Candidates by their hash for the key, the highest first: rendezvous hashing (Thaler and Ravishankar, 1998).
+
+    All gateways agree without communication, and a worker that comes or goes moves only its own share of the images.
+    """
 
     def score(candidate: WorkerLink) -> bytes:
         return hashlib.blake2b(f"{candidate.address}|{key}".encode(), digest_size=8).digest()
