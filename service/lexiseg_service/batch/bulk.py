@@ -162,7 +162,6 @@ class Resolution(NamedTuple):
 
 
 def _resolve(question_input: Question, settings: Settings) -> Resolution:
-    """What a question names now."""
     question = task_question(question_input)
     check_model(settings, question.task)
     card = catalogue.find(settings.first_model, settings.models_dir).card

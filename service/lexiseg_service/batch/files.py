@@ -84,7 +84,6 @@ def question_path(identity: str) -> str:
 
 
 def _placed(root: Path, name: str) -> Path:
-    """The path of a file, in folders that are made."""
     *folders, last = name.split("/")
     for folder in folders:
         root /= folder

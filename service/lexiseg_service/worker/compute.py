@@ -85,7 +85,6 @@ class ComputeStage:
             thread.start()
 
     def put(self, job: AnyJob) -> None:
-        """Add a planned job to the queue."""
         with self._changed:
             self._queue.add(job, job.sender)
             self._changed.notify()  # one thread: it passes on what it leaves
@@ -178,7 +177,7 @@ class ComputeStage:
             tiles = [job.plan.tiles[first:last] for job, first, last in batch]
             encode = segmenter.encode_teaching if batch[0].job.plan.teaching else segmenter.encode_tiles
             tile_features = encode(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
-            start, complete = 0, []
+            start, assembled = 0, []
             for job, first, last in batch:
                 end = start + last - first
                 own = tuple(part[start:end] for part in tile_features)
@@ -188,7 +187,7 @@ class ComputeStage:
                     parts = [job.parts[first] for first in sorted(job.parts)]
                     whole = parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
                     job.features = segmenter.assemble(job.plan, whole)
-                    complete.append(job)
+                    assembled.append(job)
                 start = end
             ended = time.monotonic()
         self._metrics.batch_size.observe(start)
@@ -198,7 +197,7 @@ class ComputeStage:
                 self._metrics.stage("queue", began - job.planned)
                 job.stages.append(StageTime("queue", job.planned, began))
             job.stages.append(StageTime("image", began, ended))
-            if job in complete:
+            if job in assembled:
                 job.computed, job.parts = ended, {}
                 self._encoded(job)
 

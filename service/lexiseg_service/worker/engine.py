@@ -126,11 +126,9 @@ class Engine:
         return job.answer
 
     def exemplify(self, request: WorkerRequest) -> Future[Exemplified]:
-        """As `submit`, for the rows of the request's example regions."""
         return self.submit(request, example_rows(self.text_caches, self._settings.limits))
 
     def teach(self, request: WorkerRequest) -> Future[Taught]:
-        """As `submit`, for the lesson of the request's labelled regions."""
         return self.submit(request, lesson)
 
     def _kept_size(self, request: WorkerRequest) -> tuple[int, int] | None:
@@ -141,7 +139,6 @@ class Engine:
         return None if remembered is None else remembered.features.size
 
     def _start(self, job: AnyJob, model: Future[Loaded], *, was_loaded: bool) -> None:
-        """The job's model is loaded, or failed to load."""
         if model.cancelled():
             return
         if not was_loaded:
@@ -209,7 +206,6 @@ class Engine:
             check_regions(request.regions, size)
 
     def _image_of(self, request: WorkerRequest, remembered: Remembered | None) -> bytes:
-        """The encoded image: from the request, or kept under its id."""
         if request.image is not None:
             return request.image
         source = remembered or self.feature_cache.find_any(request.owner, request.image_id or "")
@@ -298,7 +294,6 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        """Requests accepted and not yet answered."""
         return len(self._in_flight)
 
     @property
@@ -310,6 +305,5 @@ class Engine:
         return (*texts, *queue, *(f"model {name}" for name in self.models.failures))
 
     def _report_waits(self, stage: str, threads: FairExecutor) -> None:
-        """Report the work that waits for the threads of a stage in the metrics."""
         self._metrics.waiting.labels(stage).set_function(lambda: len(threads.waits))
         self._metrics.longest_wait.labels(stage).set_function(lambda: max(threads.waits, default=0.0))

@@ -91,7 +91,6 @@ def _names(job: Job[Exemplified]) -> list[str]:
 
 
 def _region(region: Region) -> list[object]:
-    """Identifies a region within its image."""
     prompt = region.prompt
     points = [] if prompt is None else [[point.x, point.y, point.positive] for point in prompt.points]
     box = None if prompt is None or prompt.box is None else list(prompt.box)

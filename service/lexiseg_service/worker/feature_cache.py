@@ -62,7 +62,6 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         return next((each for each in keys if self.get(each) is not None), key)
 
     def find_any(self, owner: str, image_id: str) -> Remembered | None:
-        """An entry of an image, whatever its model and options."""
         entries = (entry for key, entry in self.items() if (key.owner, key.image_id) == (owner, image_id))
         return next(entries, None)
 

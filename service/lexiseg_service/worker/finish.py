@@ -233,7 +233,6 @@ def _timings(job: AnyJob, began: float) -> Timings:
 
 
 def _with_rings(segments: Sequence[Segment], simplify: float, check: Callable[[], None]) -> tuple[Segment, ...]:
-    """The segments with their outlines; `simplify` in pixels."""
     outlined = []
     for segment in segments:
         check()

@@ -111,7 +111,6 @@ class Job(Generic[T]):
 
     @property
     def lane(self) -> Lanes:
-        """The kind of work that it waits behind."""
         return "background" if self.request.background else "large" if self.large else "small"
 
     @property
@@ -141,7 +140,6 @@ class Job(Generic[T]):
 
     @property
     def log_fields(self) -> dict[str, str | None]:
-        """Fields of every log line about the request."""
         request = self.request
         return {"request_id": request.request_id, "key_id": request.owner or None} if request.request_id else {}
 
@@ -227,7 +225,6 @@ class Admission:
 
     @property
     def has_small(self) -> bool:
-        """Whether a small request is in flight."""
         return bool(self._lanes["small"].in_flight)
 
     def admit(self, job: AnyJob, size: tuple[int, int] | None) -> None:

@@ -32,7 +32,6 @@ def key_of(tower: str, text: str) -> str:
 
 
 def encode(secret: bytes, key: str, row: bytes) -> bytes:
-    """The signed value of one row."""
     header = HEADER.pack(b"LXTR", 2, 2, len(row) // 2)
     return header + hmac.digest(secret, key.encode() + header + row, "sha256") + row
 
@@ -69,7 +68,6 @@ class RedisRows:
         return rows, errors
 
     def write(self, tower: str, rows: RowsByText) -> None:
-        """Write rows over whatever was there."""
         keys = {key_of(tower, text): row for text, row in rows.items()}
         values = {key: encode(self._secret, key, row) for key, row in keys.items()}
         with suppress(RedisAway):  # other workers encode them themselves

@@ -50,11 +50,9 @@ class TextCaches:
 
     @property
     def degraded(self) -> bool:
-        """Whether the circuit breaker of Redis is open."""
         return self.redis is not None and self.redis.link.away
 
     def cache_of(self, segmenter: Segmenter) -> TextCache:
-        """The rows of one model's text tower."""
         return self.space(segmenter.text_digest, words_of(segmenter).encode_texts)
 
     def space(self, name: str, encode: Encode) -> TextCache:
@@ -119,7 +117,6 @@ class TextCache:
         return 1
 
     def encode_chunk(self, lookup: Lookup) -> None:
-        """Encode the next chunk of a lookup's missing texts."""
         chunk, lookup.missing = lookup.missing[:CHUNK], lookup.missing[CHUNK:]
         new_rows: RowsByText = {}
         with self._encoding:

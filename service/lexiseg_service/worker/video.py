@@ -133,7 +133,6 @@ class Session:
         self._changed.set()
 
     async def _submit_waiting(self) -> None:
-        """Submit frames in order, as many as may be at work."""
         while True:
             while not self._waiting or len(self._at_work) >= _max_at_work(self._waiting[0].question):
                 self._changed.clear()
@@ -202,7 +201,6 @@ class Session:
 
 
 def _max_at_work(question: StreamQuestion) -> int:
-    """Frames that may be at work at a time."""
     limit = question.frames_in_flight
     return limit if question.drop_policy == "none" else min(limit, MAX_LATEST_AT_WORK)
 
@@ -251,7 +249,6 @@ class StreamState:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held from frame to frame."""
         return self._memory.nbytes + self._follower.nbytes
 
     def answer(self, question: StreamQuestion, frame: VideoFrame, job: Job[Any]) -> FrameAnswer:

@@ -164,7 +164,6 @@ class ModelWorker:
             self._to_warm_up = self._to_warm_up - {name}  # a new set: the event loop may be reading this one
 
     def _watch_device(self) -> None:
-        """Report the memory of a CUDA device in the metrics."""
         device = choose_device(self._settings.device)
         if device.type == "cuda":
             index = torch.cuda.current_device() if device.index is None else device.index

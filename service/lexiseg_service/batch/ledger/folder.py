@@ -148,7 +148,6 @@ def planned_size(identity: Mapping[str, Any], destination: Destination) -> Size 
 def write_plan(
     identity: Mapping[str, Any], destination: Destination, pictures: Iterable[Picture], rows_per_file: int
 ) -> Size:
-    """Write the plan chunk by chunk, then its record."""
     stream, hashes, chunks = iter(pictures), array("Q"), 0  # 8 bytes an input
     while batch := list(itertools.islice(stream, rows_per_file)):
         hashes.extend(_hash(picture.name) for picture in batch)

@@ -239,7 +239,6 @@ class Ledger:
         return None if record is None else Progress.read(record)
 
     def renew_leases(self, holders: Sequence[str], seconds: float) -> None:
-        """Renew the leases of holders on everything that they hold."""
         now = self._store.now()
         rows = self._store.view(lambda step: step.rows(HOLDER))
 
@@ -256,7 +255,6 @@ class Ledger:
         self._store.transact(lambda step: step.remove(HOLDER, holder))
 
     def _alive(self) -> tuple[float, set[str]]:
-        """The time, and the holders with a lease that runs."""
         now = self._store.now()
         rows = self._store.view(lambda step: step.rows(HOLDER))
         return now, {row.id for row in rows if row.expires is not None and row.expires > now}

@@ -60,7 +60,6 @@ class Loaded:
 
     @contextmanager
     def hold(self) -> Iterator[Segmenter]:
-        """The model, held for as long as the block runs."""
         with self._changed:
             self.holders += 1
         try:
@@ -70,7 +69,6 @@ class Loaded:
 
 
 def give_up(model: Future[Loaded]) -> None:
-    """Release a model, or stop waiting for it."""
     if not model.cancel() and model.exception() is None:
         model.result().release()
 
@@ -92,7 +90,6 @@ class _Slot:
     due_at: float = 0.0  # time.monotonic() of the next retry in the background
 
     def drained(self) -> list[Future[Loaded]]:
-        """Remove and return the futures that wait for the model."""
         waiting, self.waiting = self.waiting, []
         return waiting
 
@@ -125,7 +122,6 @@ class ModelPool:
 
     @classmethod
     def from_segmenter(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
-        """A pool of one model in memory."""
         served = Served(segmenter.card.name, segmenter.card)
         pool = cls([served], lambda _: segmenter, metrics)
         pool._enter(pool._slots[ModelName.from_card(segmenter.card)], segmenter)

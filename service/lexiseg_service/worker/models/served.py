@@ -64,7 +64,6 @@ def served_as(name: str, settings: Settings) -> Served:
 
 
 def load(name: str, settings: Settings) -> Segmenter:
-    """Load a model with the device, the precision and the runtime of the settings."""
     return catalogue.load(
         name,
         models_dir=settings.models_dir,

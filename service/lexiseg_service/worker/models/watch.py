@@ -131,7 +131,6 @@ class ModelWatch:
         return True
 
     def _look(self, served: Served) -> FileStates | None:
-        """State of a model's files; None without a model."""
         try:
             return _state_of(self._folder(served))
         except (ModelError, KeyError):
