@@ -41,19 +41,6 @@ def derive(kept: Remembered, n_bytes: int, name: str = "proposals") -> None:
     kept.features.derived.once(name, lambda: (torch.zeros(n_bytes, dtype=torch.uint8),))
 
 
-def test_the_growth_of_an_entry_evicts_others() -> None:
-    cache, grows = FeatureCache(250), entry(100)
-    cache.add(key("a"), entry(100))
-    cache.add(key("b"), grows)
-
-    derive(grows, 60)
-    cache.weigh(key("b"))
-
-    assert cache.get(key("a")) is None
-    assert cache.get(key("b")) is grows
-    assert cache.weight == 160
-
-
 @given(st.lists(st.tuples(st.sampled_from(["keep", "grow", "weigh", "find"]), st.integers(0, 3)), max_size=60))
 def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
     cache = FeatureCache(500)

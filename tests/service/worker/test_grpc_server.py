@@ -1,7 +1,6 @@
 """The worker's gRPC server over a real engine."""
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,14 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
-from lexiseg_model.features import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
@@ -27,28 +23,12 @@ from lexiseg_service.wire.messages import encode_request
 from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.grpc_server import worker_server
 from tests import pictures
-from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
-from tests.waiting import SOON, soon
+from tests.service.worker.gated_colours import GatedColours
+from tests.waiting import soon
 
 IMAGE = pictures.encoded(pictures.small())
-
-
-class HeldSegmenter(ColourSegmenter):
-    """An image pass that takes as long as it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.may_go_on = threading.Event()
-        self.encoding = threading.Event()
-        self.passes = 0
-
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        self.passes += 1
-        self.encoding.set()
-        assert self.may_go_on.wait(SOON)
-        return super().encode_tiles(tiles)
 
 
 @dataclass
@@ -72,13 +52,14 @@ async def asking(backend: Backend, metrics: Metrics | None = None) -> AsyncItera
 
 
 @asynccontextmanager
-async def held_engine() -> AsyncIterator[tuple[HeldSegmenter, EngineBackend, Metrics]]:
-    segmenter, metrics = HeldSegmenter(), Metrics()
+async def held_engine() -> AsyncIterator[tuple[GatedColours, EngineBackend, Metrics]]:
+    segmenter, metrics = GatedColours(), Metrics()
+    segmenter.gate.clear()
     backend = EngineBackend(segmenter, metrics)
     try:
         yield segmenter, backend, metrics
     finally:
-        segmenter.may_go_on.set()
+        segmenter.gate.set()
         await asyncio.to_thread(backend.engine.close, 5)
 
 
@@ -88,16 +69,16 @@ def request(image: bytes = IMAGE) -> pb.WorkerSegmentRequest:
 
 async def test_a_request_that_is_cancelled_in_the_queue_costs_no_image_pass() -> None:
     async with held_engine() as (segmenter, backend, metrics), asking(backend, metrics) as worker:
-        first = asyncio.ensure_future(_awaited(worker.stub.Segment(request())))
-        await soon(segmenter.encoding.is_set)
+        first = worker.stub.Segment(request())
+        await soon(lambda: segmenter.batches)
         second = worker.stub.Segment(request(pictures.encoded(pictures.small("flower"))))
         await soon(lambda: metrics.registry.get_sample_value("lexiseg_queue_depth") == 1)
         second.cancel()
         await soon(lambda: metrics.registry.get_sample_value("lexiseg_inflight") == 1)
-        segmenter.may_go_on.set()
+        segmenter.gate.set()
         await first
 
-    assert segmenter.passes == 1
+    assert segmenter.batches == [1]
 
 
 async def test_the_deadline_of_a_call_is_that_of_its_request() -> None:
@@ -145,10 +126,6 @@ async def test_watchers_get_the_status_at_once_regularly_and_at_the_end() -> Non
     assert [model.digest for model in first.models] == ["colours"]
     assert (third.in_flight, third.instance) == (1, first.instance)
     assert heard[-1].draining
-
-
-async def _awaited(call: Any) -> Any:
-    return await call
 
 
 async def _rest(call: Any) -> AsyncIterator[pb.WatchStatusResponse]:

@@ -1,13 +1,14 @@
 """Absent labels and warnings of an answer, by a model that knows colours only."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
-from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
+from lexiseg_model.types import ClassEntry, Task, Vocabulary
 from lexiseg_service.worker.finish import (
     AMBIGUOUS,
     MAX_WARNINGS,
@@ -44,21 +45,16 @@ def query(asked: Vocabulary, model: ColourSegmenter = COLOURIST) -> tasks.Query:
     return tasks.Query(model, features, asked, tasks.Options(), model.encode_texts)
 
 
-def answer(task: Task, asked: Vocabulary) -> Segmentation:
-    return tasks.answer(task, query(asked))
+@pytest.mark.parametrize(
+    ("task", "absent"), [("instance", ("blue", "violin")), ("panoptic", ("blue", "sea", "violin"))]
+)
+def test_labels_that_no_segment_has_are_absent_but_stuff_is_from_no_instance_task(
+    task: Task, absent: tuple[str, ...]
+) -> None:
+    stuff = (ClassEntry("red", thing=False), ClassEntry("sea", thing=False))
+    asked = Vocabulary((stuff[0], ClassEntry("blue", thing=True), stuff[1], ClassEntry("violin"), ClassEntry("green")))
 
-
-def test_labels_that_no_segment_has_are_absent() -> None:
-    asked = vocabulary("blue", "red", "violin", "green")
-
-    assert absent_labels(answer("semantic", asked), asked) == ("blue", "violin")
-
-
-def test_stuff_is_not_absent_from_an_instance_task() -> None:
-    asked = Vocabulary((ClassEntry("red", thing=False), ClassEntry("blue", thing=True), ClassEntry("violin")))
-
-    assert absent_labels(answer("instance", asked), asked) == ("blue", "violin")
-    assert absent_labels(answer("panoptic", asked), asked) == ("blue", "violin")
+    assert absent_labels(tasks.answer(task, query(asked)), asked) == absent
 
 
 def test_each_unfamiliar_word_has_a_warning() -> None:
@@ -92,16 +88,27 @@ def test_a_foreign_word_has_its_own_warning(word: ClassEntry, begins: str) -> No
     assert (found.type, found.detail[: len(begins)]) == (UNFAMILIAR, begins)
 
 
-def test_an_english_word_of_another_language_has_a_warning() -> None:
-    asked = Vocabulary((ClassEntry("sky"), ClassEntry("pan", also=(("es", "bread"), ("fr", "flap")))))
+@pytest.mark.parametrize(
+    ("entry", "task", "type_", "begins"),
+    [
+        (
+            ClassEntry("pan", also=(("es", "bread"), ("fr", "flap"))), "semantic", AMBIGUOUS,
+            "'pan' was read as English, and is Spanish for 'bread' and French for 'flap', too: `language` decides "
+            "(es or fr, or en)",
+        ),
+        (ClassEntry("sea,blue"), "semantic", UNSPLIT, "'sea,blue' was looked for as one thing; commas never split"),
+        (ClassEntry("red", thing=False), "instance", STUFF, "'red' has no instances, so none was looked for"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_probably_not_what_was_meant_has_a_warning(
+    entry: ClassEntry, task: Task, type_: str, begins: str
+) -> None:
+    asked = Vocabulary((ClassEntry("sky", thing=True), entry))
 
-    (warning,) = warnings_of_words(asked, "semantic")
+    (warning,) = warnings_of_words(asked, task)
 
-    assert (warning.type, warning.field) == (AMBIGUOUS, "classes.1")
-    assert warning.detail == (
-        "'pan' was read as English, and is Spanish for 'bread' and French for 'flap', too: `language` decides "
-        "(es or fr, or en)"
-    )
+    assert (warning.type, warning.field, warning.detail[: len(begins)]) == (type_, "classes.1", begins)
+    assert warnings_of_words(replace(asked, name="mine"), task) == ()
 
 
 def test_the_last_of_many_warnings_counts_the_rest() -> None:
@@ -122,22 +129,6 @@ def test_a_named_vocabulary_has_one_warning() -> None:
 
     assert warning.field == "vocabulary"
     assert warning.detail.startswith("2 of 3 classes are far")
-
-
-def test_a_class_with_a_comma_has_a_warning() -> None:
-    (warning,) = warnings_of_words(vocabulary("sky", "sea,blue"), "semantic")
-
-    assert (warning.type, warning.field) == (UNSPLIT, "classes.1")
-    assert warnings_of_words(vocabulary("sea,blue", name="mine"), "semantic") == ()
-
-
-def test_stuff_in_an_instance_task_has_a_warning() -> None:
-    asked = Vocabulary((ClassEntry("red", thing=False), ClassEntry("blue", thing=True), ClassEntry("violin")))
-
-    (warning,) = warnings_of_words(asked, "instance")
-
-    assert (warning.type, warning.field) == (STUFF, "classes.0")
-    assert warnings_of_words(asked, "panoptic") == ()
 
 
 def test_probabilities_are_rounded_to_bytes_some_rows_at_a_time() -> None:

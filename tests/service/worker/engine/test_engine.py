@@ -2,7 +2,6 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.vocabulary.dictionaries import Dictionary
 from lexiseg_model.vocabulary.languages import Languages
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, UndecodableImage
+from lexiseg_service.errors import DeadlineExceeded, NotReady, UndecodableImage
 from lexiseg_service.worker.finish import TRANSLATED
 from tests.model.vocabulary.test_languages import letters, write_dictionary
 from tests.service.worker.engine.bench import Bench
@@ -79,15 +78,6 @@ def test_a_word_of_another_language_keeps_its_label_and_says_how_it_was_read(ben
     ]
 
 
-def test_a_language_without_a_dictionary_is_refused(bench: Bench) -> None:
-    answer = bench.submit(replace(ask("rojo"), language="es"))
-
-    error = answer.exception(SOON)
-
-    assert isinstance(error, InvalidValue)
-    assert str(error) == "language: expected en: no dictionaries are installed, got 'es'"
-
-
 def test_after_an_image_pass_has_failed_the_next_request_is_served(bench: Bench) -> None:
     bench.segmenter.failures.append(RuntimeError("the device is gone"))
 
@@ -96,23 +86,6 @@ def test_after_an_image_pass_has_failed_the_next_request_is_served(bench: Bench)
 
     assert isinstance(failed, RuntimeError)
     assert len(answer.segments) == 1
-
-
-def test_many_threads_get_each_their_own_answer() -> None:
-    bench = Bench(queue_limit=200, max_batch=4)
-    colours = ["red", "green", "blue"]
-    images = {colour: halves(colour[0], "x") for colour in colours}
-
-    def one(index: int) -> bool:
-        shown, asked = colours[index % 3], colours[index // 3 % 3]
-        answer = bench.submit(ask(asked, image=images[shown])).result(SOON)
-        return [segment.label for segment in answer.segments] == ([asked] if asked == shown else [])
-
-    with ThreadPoolExecutor(16) as threads:
-        right = list(threads.map(one, range(180)))
-    bench.engine.close(SOON)
-
-    assert all(right)
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_halved(bench: Bench) -> None:

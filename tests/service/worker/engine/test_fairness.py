@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from lexiseg_service.errors import DeadlineExceeded, QueueFull
@@ -242,20 +241,6 @@ def test_after_a_missed_deadline_a_second_request_is_refused_instead_of_missing_
         ask_in_a_hurry(100.0)
 
     accepted.cancel()
-
-
-def test_on_a_cpu_which_gains_nothing_by_it_no_pass_has_several_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device("cpu"))
-    bench = Bench()
-    bench.segmenter.gate.clear()
-    answers = [bench.ask("busy", "red") for _ in range(3)]
-    bench.until_waiting(2)
-    bench.segmenter.gate.set()
-    for answer in answers:
-        answer.result(SOON)
-    bench.engine.close(SOON)
-
-    assert bench.segmenter.batches == [1, 1, 1]
 
 
 def test_a_client_gets_a_place_when_another_has_filled_the_queue() -> None:

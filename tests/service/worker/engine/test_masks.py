@@ -128,18 +128,6 @@ def test_features_that_outgrow_the_cache_are_evicted() -> None:
     bench.engine.close(SOON)
 
 
-def test_concurrent_clicks_on_an_image_compute_its_regions_once(bench: Bench) -> None:
-    bench.segmenter.gate.clear()
-    answers = [bench.click(prompt) for prompt in (LEFT, RIGHT, LEFT, RIGHT)]
-    until(lambda: bench.engine.in_flight == 4)
-    bench.segmenter.gate.set()
-
-    for answer in answers:
-        answer.result(SOON)
-
-    assert bench.segmenter.looked == 1
-
-
 def test_requests_that_wait_for_an_image_delay_no_other_image(bench: Bench) -> None:
     first = bench.look()
     waiting = [bench.click(LEFT) for _ in range(5)]

@@ -1,7 +1,6 @@
 """A model pool whose models have known sizes and whose loads are counted."""
 
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,16 +37,13 @@ class Shelf:
         self.gate = threading.Event()
         self.gate.set()
         self.failures: list[Exception] = []
-        self.loaded: dict[str, weakref.ref[Segmenter]] = {}
 
     def open_model(self, served: Served) -> Segmenter:
         self.loads.append(served.name)
         assert self.gate.wait(SOON)
         if self.failures:
             raise self.failures.pop(0)
-        made = SizedColours(served.name, self.sizes[served.name])
-        self.loaded[served.name] = weakref.ref(made)
-        return made
+        return SizedColours(served.name, self.sizes[served.name])
 
     @property
     def served(self) -> list[Served]:

@@ -1,6 +1,7 @@
 """A changed model directory is reloaded while the worker runs; an invalid one is not."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,14 @@ from tests.waiting import SOON
 class Kept:
     """A worker's pool over model directories whose loads take nothing, and its watch."""
 
-    def __init__(self, folder: Path, names: str = "cats") -> None:
-        self.folder = folder
-        self.settings = Settings(models_dir=folder, model=names)
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(models_dir=folder, model="cats")
         self.metrics = Metrics()
         self.warmed: list[Segmenter] = []
-        self.failure: Exception | None = None
         self.pool = ModelPool(served_models(self.settings), self._open, self.metrics)
         self.watch = ModelWatch(self.pool, self.settings, self.warmed.append, self.metrics)
 
     def _open(self, served: Served) -> Segmenter:
-        if self.failure is not None:
-            raise self.failure
         segmenter = ColourSegmenter()
         segmenter.card = served.card
         segmenter.digest = served.card.version
@@ -47,6 +44,13 @@ class Kept:
 
 
 @pytest.fixture
+def kept(folder: Path) -> Iterator[Kept]:
+    made = Kept(folder)
+    yield made
+    made.pool.close()
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for version in ("1", "2"):
         copy_of_tiny(tmp_path, f"cats@{version}")
@@ -59,8 +63,7 @@ def turn(folder: Path, to: str) -> None:
     (folder / "fresh").rename(folder / "cats")
 
 
-def test_a_new_version_replaces_the_old_one_which_its_holders_keep(folder: Path) -> None:
-    kept = Kept(folder)
+def test_a_new_version_replaces_the_old_one_which_its_holders_keep(folder: Path, kept: Kept) -> None:
     old = kept.pool.acquire("cats").result(SOON)
     turn(folder, "cats@2")
 
@@ -74,11 +77,9 @@ def test_a_new_version_replaces_the_old_one_which_its_holders_keep(folder: Path)
     assert [segmenter.card.version for segmenter in kept.warmed] == ["2"]
     old.release()
     new.release()
-    kept.pool.close()
 
 
-def test_a_directory_that_is_being_written_is_not_loaded(folder: Path) -> None:
-    kept = Kept(folder)
+def test_a_directory_that_is_being_written_is_not_loaded(folder: Path, kept: Kept) -> None:
     kept.pool.acquire("cats").result(SOON).release()
 
     for summary in ("one", "or two", "three"):  # each of another length: a clock may stand between two of them
@@ -89,11 +90,9 @@ def test_a_directory_that_is_being_written_is_not_loaded(folder: Path) -> None:
 
     assert before == 0
     assert [segmenter.card.summary for segmenter in kept.warmed] == ["three"]
-    kept.pool.close()
 
 
-def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folder: Path) -> None:
-    kept = Kept(folder)
+def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folder: Path, kept: Kept) -> None:
     kept.pool.acquire("cats").result(SOON).release()
     (folder / "cats@2/card.yaml").write_text("no card")
     turn(folder, "cats@2")
@@ -107,11 +106,9 @@ def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folde
     assert wrong == ["1"]
     assert failures == 1
     assert kept.versions == ["2"]
-    kept.pool.close()
 
 
-def test_a_model_that_a_training_adds_is_served_under_its_name(folder: Path) -> None:
-    kept = Kept(folder)
+def test_a_model_that_a_training_adds_is_served_under_its_name(folder: Path, kept: Kept) -> None:
     copy_of_tiny(folder, "garments")
     (folder / "broken").mkdir()
     (folder / "broken" / "card.yaml").write_text("no card")
@@ -123,11 +120,9 @@ def test_a_model_that_a_training_adds_is_served_under_its_name(folder: Path) -> 
     assert kept.pool.served[0].name == "cats"
     assert [card.name for card in kept.pool.cards if card.name == "broken"] == []
     added.release()
-    kept.pool.close()
 
 
-def test_a_new_model_that_was_looked_at_too_early_is_served_once_it_is_complete(folder: Path) -> None:
-    kept = Kept(folder)
+def test_a_new_model_that_was_looked_at_too_early_is_served_once_it_is_complete(folder: Path, kept: Kept) -> None:
     copy_of_tiny(folder, "garments")
     weights = folder / "garments" / "tiny.safetensors"
     weights.rename(folder / "aside")
@@ -138,4 +133,3 @@ def test_a_new_model_that_was_looked_at_too_early_is_served_once_it_is_complete(
     kept.watch.adopt()
 
     assert "garments" in [card.name for card in kept.pool.cards]
-    kept.pool.close()

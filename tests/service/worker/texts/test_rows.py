@@ -52,23 +52,6 @@ def test_concurrent_misses_of_a_text_encode_it_once() -> None:
     assert all(row[0, 0] == 3 for row in rows)
 
 
-def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
-    tower = Tower()
-    cache = cache_of(tower.encode)
-    cache.rows(["sky"])
-    tower.entered.clear()
-    tower.open.clear()
-
-    with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(cache.rows, ["mountain"])
-        assert tower.entered.wait(SOON)
-        misses = cache.rows(["sky"]).misses
-        tower.open.set()
-        slow.result(SOON)
-
-    assert misses == 0
-
-
 def test_chunks_of_an_abandoned_lookup_are_kept() -> None:
     tower = Tower()
     cache = cache_of(tower.encode)
@@ -79,19 +62,6 @@ def test_chunks_of_an_abandoned_lookup_are_kept() -> None:
 
     assert cache.rows(texts).misses == len(texts) - CHUNK
     assert len(tower.asked) == len(texts)
-
-
-def test_a_lookup_encodes_one_chunk_at_a_step() -> None:
-    tower = Tower()
-    cache = cache_of(tower.encode)
-    lookup = cache.find([f"word {index}" for index in range(3 * CHUNK)])
-
-    encoded = []
-    while lookup.missing:
-        cache.encode_chunk(lookup)
-        encoded.append(len(tower.asked))
-
-    assert encoded == [CHUNK, 2 * CHUNK, 3 * CHUNK]
 
 
 def colours(tower: str = "colours") -> ColourSegmenter:
