@@ -21,9 +21,10 @@ def test_help_shows_an_example_that_begins_with_the_command(command: str) -> Non
     assert f"lexiseg {command}" in shown.output
 
 
-@pytest.mark.parametrize("command", [command.split()[0] for command in COMMANDS])
-def test_help_names_every_command(command: str) -> None:
-    assert f"  {command} " in CliRunner().invoke(app, ["--help"]).output
+def test_help_names_every_command() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+
+    assert [command for command in COMMANDS if f"  {command.split()[0]} " not in shown] == []
 
 
 @pytest.mark.parametrize("filename", [None, "state/vocabularies"])

@@ -106,6 +106,7 @@ def listed(client: httpx.Client, kind: str) -> list[dict[str, Any]]:
     return [each for each in client.get(f"/v1/{kind}").json()[kind] if not each.get("built_in")]
 
 
+@pytest.mark.parametrize("place", [place for place in PLACES if "redis" not in place], ids="-".join, indirect=True)
 def test_no_other_key_sees_or_erases_it(place: tuple[str, dict[str, Any]], gateway: Gateway) -> None:
     kind = KINDS[place[0]]
     ann, bob = gateway("ann"), gateway("bob")

@@ -11,15 +11,13 @@ import structlog
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from lexiseg_model.features import TileFeatures
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from tests import pictures
-from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.serving import form, serving
+from tests.service.worker.gated_colours import GatedColours
 
 
 @pytest.fixture(autouse=True)
@@ -57,14 +55,7 @@ async def test_the_services_own_http_calls_are_no_lines_of_its_log(capsys: pytes
     assert lines(capsys) == []
 
 
-class BrokenColours(ColourSegmenter):
-    """Every image pass fails."""
-
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        raise RuntimeError("the device is gone")
-
-
-class TalkativeColours(ColourSegmenter):
+class TalkativeColours(GatedColours):
     """Logs from within a stage, as a library would."""
 
     def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
@@ -105,27 +96,24 @@ async def test_a_request_is_logged_without_its_words_or_its_image(
     assert "PNG" not in written
 
 
-async def asked_of(segmenter: Segmenter) -> None:
-    """One request, with an id and a key, for a real engine."""
+@pytest.mark.parametrize(
+    ("failures", "events"),
+    [([RuntimeError("the device is gone")], ["image pass failed", "unexpected error"]), ([], ["looked up"])],
+)
+async def test_lines_of_a_worker_name_the_request_and_its_key_and_no_word_or_image(
+    capsys: pytest.CaptureFixture[str], failures: list[Exception], events: list[str]
+) -> None:
     logs.configure(Settings(log_level="debug"))
+    segmenter = TalkativeColours()
+    segmenter.failures += failures
     backend = EngineBackend(segmenter)
     headers = {"X-API-Key": "secret", "X-Request-Id": "request-7"}
     async with serving(backend=backend, api_keys=SecretStr(line_of("camera", "secret"))) as client:
         await client.post("/segment", files=form("unicorn"), headers=headers)
     backend.engine.close(20)
 
-
-@pytest.mark.parametrize(
-    ("segmenter", "event"),
-    [(BrokenColours(), "image pass failed"), (BrokenColours(), "unexpected error"), (TalkativeColours(), "looked up")],
-)
-async def test_lines_of_a_worker_name_the_request_and_its_key_and_no_word_or_image(
-    capsys: pytest.CaptureFixture[str], segmenter: Segmenter, event: str
-) -> None:
-    await asked_of(segmenter)
-
     written = capsys.readouterr().err
     assert not [secret for secret in ("unicorn", "secret", "PNG") if secret in written]
-    about = [line for line in map(json.loads, written.splitlines()) if line["event"] in (event, "request")]
-    assert [line["event"] for line in about] == [event, "request"]
+    about = [line for line in map(json.loads, written.splitlines()) if line["event"] in (*events, "request")]
+    assert [line["event"] for line in about] == [*events, "request"]
     assert {(line["request_id"], line["key_id"]) for line in about} == {("request-7", "camera")}
