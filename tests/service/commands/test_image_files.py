@@ -55,13 +55,6 @@ def test_nothing_found_is_told(tmp_path: Path, given: str) -> None:
         sources_of([str(tmp_path / given)], Limits())
 
 
-def test_the_standard_input_is_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
-    (source,) = sources_of(["-"], Limits())
-
-    assert (source.stem, source.read()) == ("stdin", b"a picture")
-
-
 def test_what_has_no_end_is_read_within_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     endless, whole = Path("/dev/zero"), tmp_path / "whole.jpg"
     whole.write_bytes(bytes(99))

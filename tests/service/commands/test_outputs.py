@@ -8,11 +8,12 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.command_line.options import write_json
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
+from tests.service.commands.video import clips
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A photograph and a text, where no command may load a model."""
+    """A photograph, a clip and a text, where no command may load a model."""
 
     def load(*_: object, **__: object) -> None:
         raise AssertionError("a model is loaded")
@@ -24,6 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "photos/china.jpg").write_bytes(pictures.encoded(pictures.small("china", 64), "JPEG"))
     (tmp_path / "text.txt").write_text("no folder")
     (tmp_path / "data/flags/val/images").mkdir(parents=True)
+    clips.halves(tmp_path / "clip.mp4", 2)
     return tmp_path
 
 
@@ -52,18 +54,47 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("segment photos -c sky --max-side 1", "max_side: expected greater than or equal to 32"),
         ("segment photos -c sky --server http://a.example --device cpu", "--device"),
         ("segment photos -c sky --api-key k", "--api-key"),
+        ("segment photos -c sky --device abacus", "expected auto, cpu, cuda"),
+        ("segment photos --vocabulary lvis --format voc", "at most 253"),
+        ("segment photos --vocabulary none", "none"),
+        ("video gone.mp4 -c sky --out out.mp4", "no such file"),
+        ("segment photos -c sky --server localhost", "--server: expected an address like http://localhost:8000"),
+        ("segment photos -c sky --server http://a.example?b", "--server: expected an address like"),
         ("segment-scene photos/china.jpg -c sky --window 100000", "by --max-pixels"),
         ("segment-scene photos/china.jpg -c sky --bands 1,2", "expected one band or three"),
         ("segment-scene photos/china.jpg -c sky --range 5,1", "LOW < HIGH"),
         ("segment photos/china.jpg -c sky --window 128", "No such option: --window"),
         ("segment photos -c sky --bands 1", "No such option: --bands"),
         ("video photos/china.jpg -c sky --out out.mp4", "`lexiseg segment` takes images"),
+        ("video clip.mp4 -c red", "say where the result goes: --out VIDEO, --json FILE"),
+        ("video clip.mp4 --out out.mp4", "--vocabulary NAME, --head NAME, or objects to follow (--point, --box)"),
+        ("video clip.mp4 -c red --out clip.mp4", "it would overwrite the source"),
+        ("video clip.mp4 -c red --out out.mp4 --smoothing 1", "0.95"),
+        ("video clip.mp4 -c red --out out.mp4 --seconds 0", "expected more than 0"),
+        ("video clip.mp4 -c red --out out.mp4 --api-key x", "it is for a server; give --server"),
+        ("video clip.mp4 -c red --out out.mp4 --server a:1 --device cpu", "the server has its own models"),
+        ("video clip.mp4 -c red --out out.gif", ".gif is no video format that can be written; there is: .avi, "),
+        ("video clip.mp4 -c red --out out", "no ending"),
+        ("video clip.mp4 -c red --out none/out.mp4", "does not exist"),
+        ("video clip.mp4 -c red --out out.xml --no-tracking", "which --no-tracking switches off"),
+        ("video clip.mp4 -c red --json x.jsonl --server 127.0.0.1:1", "127.0.0.1:1"),
+        ("video clip.mp4 -c red --out out.mp4 --task prompt", "'prompt' is not one of"),
+        ("video clip.mp4 --point 8,8 --task instance --out out.mp4", "following objects is a task of its own"),
+        ("video clip.mp4 -c red --out out.mp4 --model nobodys", "no model 'nobodys'; there is: "),
+        ("video clip.mp4 -c red --task panoptic --json x --model edgetam", "prompt, everything for model edgetam"),
+        ("teach photos --name gadgets", "'--state-dir' or '--server': one of them says where"),
+        ("teach photos --name gadgets --server http://localhost:1 --state-dir state", "the server has its own"),
+        ("teach photos --name Bad_Name --state-dir state", "name: expected 1 to 64 of a-z, 0-9 and -"),
+        ("teach photos --name gadgets --server grpc://localhost:1", "name the server by its http address"),
+        ("heads list --server grpc://localhost:1", "name the server by its http address"),
+        ("heads delete ../x --state-dir state", "name: expected 1 to 64 of a-z, 0-9 and -"),
         ("bulk photos rows --local", "give either classes or --vocabulary"),
         ("bulk photos rows --vocabulary lvis --to voc --local", "expected at most 253 classes, got 1203"),
         ("bulk photos rows --head gadgets --local", "there is none called 'gadgets'"),
         ("bulk photos rows -c a --to csv --local", "expected one of coco, coco-panoptic, yolo"),
         ("bulk photos rows -c a --actors 3:1", "1 <= MIN <= MAX"),
         ("keys new camera,7", "lexiseg: ID: expected"),
+        ("keys new labels --scope root", "scope: expected segment, vocabularies, admin, got 'root'"),
         ("eval --dataset flags --root data --compare tiny tiny --task box", "No such option: --task"),
         ("eval --dataset flags --root data --compare tiny tiny --refine none", "No such option: --refine"),
         ("eval paper tcl --dataset voc21 --root data", "No such option: --dataset"),
@@ -127,13 +158,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("site out --model nobodys", "no model 'nobodys'"),
     ],
 )
-def test_a_wrong_argument_is_refused_before_a_model_is_loaded(
+def test_a_wrong_argument_is_refused_before_a_model_is_loaded_or_a_file_written(
     lexiseg: CommandLine, folder: Path, words: str, said: str
 ) -> None:
+    before = set(folder.rglob("*"))
+
     outcome = lexiseg(*words.split(" "))
 
     assert outcome.status != 0
     assert said in " ".join(outcome.err.replace("│", " ").split())
+    assert set(folder.rglob("*")) == before
 
 
 def test_figures_go_to_the_standard_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

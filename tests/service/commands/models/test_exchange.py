@@ -64,7 +64,8 @@ def test_of_a_folder_of_training_photographs_and_state_stay_at_home(mine: Path, 
     assert set(push(mine, "mine", str(tmp_path / "store")).files) == before.keys() - {".hidden"}
 
 
-def test_a_second_push_sends_what_is_new_alone(mine: Path, store: str, tmp_path: Path) -> None:
+def test_a_second_push_sends_what_is_new_alone(mine: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
     push(mine, "mine", store)
     (mine / "onnx" / "graph.onnx").write_bytes(b"another graph")
     sent: list[str] = []
@@ -75,7 +76,8 @@ def test_a_second_push_sends_what_is_new_alone(mine: Path, store: str, tmp_path:
     assert (pull(store, "mine", tmp_path / "models", False) / "onnx/graph.onnx").read_bytes() == b"another graph"
 
 
-def test_another_model_of_that_name_is_replaced_only_when_asked(mine: Path, store: str, tmp_path: Path) -> None:
+def test_another_model_of_that_name_is_replaced_only_when_asked(mine: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
     push(mine, "mine", store)
     folder = pull(store, "mine", tmp_path / "models", False)
     (folder / "weights.safetensors").write_bytes(b"tuned")

@@ -1,7 +1,6 @@
 """Folders that a client sends to a server, which is changed meanwhile."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -17,8 +16,6 @@ from tests.waiting import until
 
 COUNT, BEFORE = 12, 2
 SOFA = {"name": "sofa", "synonyms": ["couch"], "threshold": 0.4}
-WORDS = vocabulary("sky", SOFA, background={"threshold": 0.3})
-Run = Callable[..., str]  # out, format, what is named; returns what is said
 
 
 @pytest.fixture
@@ -30,27 +27,21 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def by_command(lexiseg: CommandLine, url: str, folder: Path) -> Run:
-    def run(out: Path, to: str, **named: str) -> str:
-        options = [word for name, value in named.items() for word in (f"--{name}", value)]
-        return lexiseg("segment", folder, "--server", url, "--format", to, "--out", out, *options).err
-
-    return run
+def by_command(lexiseg: CommandLine, url: str, folder: Path, out: Path, **named: str) -> str:
+    options = [word for name, value in named.items() for word in (f"--{name}", value)]
+    return lexiseg("segment", folder, "--server", url, "--out", out, *options).err
 
 
-def by_client(lexiseg: CommandLine, url: str, folder: Path) -> Run:
-    def run(out: Path, to: str, **named: Any) -> str:
-        with Client(url) as client:
-            try:
-                made = client.label_folder(folder, to=to, out=out, concurrency=8, **named)
-            except LexisegError as error:
-                return str(error)
-            return "; ".join(map(str, made.failed.values()))
-
-    return run
+def by_client(lexiseg: CommandLine, url: str, folder: Path, out: Path, **named: Any) -> str:
+    with Client(url) as client:
+        try:
+            made = client.label_folder(folder, out=out, concurrency=8, **named)
+        except LexisegError as error:
+            return str(error)
+        return "; ".join(map(str, made.failed.values()))
 
 
-DOORS = {"segment": by_command, "label_folder": by_client}
+DOORS = {"segment": by_command, "label_folder": by_client}  # each labels a folder, and returns what is said
 
 
 def disturbed(backend: Telling, run: Callable[[], str], change: Callable[[], object]) -> str:
@@ -72,10 +63,8 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 EDITS = {
-    "classes change places": (WORDS, {"vocabulary": "mine"}, vocabulary(SOFA, "sky")),
-    "a class without its synonyms": (WORDS, {"vocabulary": "mine"}, vocabulary("sky", "sofa")),
-    "the vocabulary is deleted": (WORDS, {"vocabulary": "mine"}, vocabulary()),
-    "the head is corrected": (head([0, 0, 2, 2]), {"head": "mugs"}, head([1, 1, 3, 3], [0, 0, 4, 4])),
+    "a list of words": (vocabulary("sky", SOFA), {"vocabulary": "mine"}, vocabulary(SOFA, "sky")),
+    "a head": (head([0, 0, 2, 2]), {"head": "mugs"}, head([1, 1, 3, 3], [0, 0, 4, 4])),
 }
 
 
@@ -85,15 +74,19 @@ def test_a_folder_is_labelled_by_the_words_and_lessons_of_its_beginning(
     lexiseg: CommandLine, tmp_path: Path, folder: Path, door: str, edit: str
 ) -> None:
     before, named, after = EDITS[edit]
+    calm, out = tmp_path / "calm", tmp_path / "out"
     with gateway(tmp_path / "state", backend := Telling()) as client:
-        run = DOORS[door](lexiseg, str(client.base_url), folder)
-        for to in ("coco", "label-maps"):  # of each picture, and of all
-            assert before(client).is_success
-            calm, out = tmp_path / "calm" / to, tmp_path / "disturbed" / to
-            run(calm, to, **named)
-            disturbed(backend, partial(run, out, to, **named), lambda: after(client).raise_for_status())
+        url = str(client.base_url)
+        assert before(client).is_success
+        DOORS[door](lexiseg, url, folder, calm, **named)
 
-            assert files(out) == files(calm)
+        disturbed(
+            backend,
+            lambda: DOORS[door](lexiseg, url, folder, out, **named),
+            lambda: after(client).raise_for_status(),
+        )
+
+    assert files(out) == files(calm)
 
 
 CHANGES: dict[str, Callable[[httpx.Client, Telling], object]] = {
@@ -109,10 +102,11 @@ def test_no_image_is_answered_by_another_head_or_other_weights(
 ) -> None:
     with gateway(tmp_path / "state", backend := Telling()) as client:
         head([0, 0, 2, 2])(client)
-        run = DOORS[door](lexiseg, str(client.base_url), folder)
 
         said = disturbed(
-            backend, lambda: run(tmp_path / "out", "coco", head="mugs"), lambda: CHANGES[reason](client, backend)
+            backend,
+            lambda: DOORS[door](lexiseg, str(client.base_url), folder, tmp_path / "out", head="mugs"),
+            lambda: CHANGES[reason](client, backend),
         )
 
     assert reason in said

@@ -1,9 +1,7 @@
-"""`lexiseg segment` by prompts and by the task panoptic, here and by a server; panoptic files for panopticapi."""
+"""`lexiseg segment` by prompts and by the task panoptic; panoptic files for panopticapi."""
 
 import errno
 import os
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +9,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from structlog.testing import capture_logs
 
-from lexiseg_client import LexisegError, Segment
+from lexiseg_client import Segment
 from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.run import Job, Results
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests import coco
 from tests.labels.formats import made
 from tests.model.stand_in import ColourSegmenter, picture
 from tests.service.commands.command_line import CommandLine, written
-from tests.service.commands.listening import listening
-from tests.service.engine_backend import EngineBackend
 
 TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")
 # Two red regions, one blue, and black between them.
@@ -40,38 +31,19 @@ PIXELS = np.kron(picture(["rr.rr", "rr.rr", ".....", "bbbbb"]), np.ones((8, 8, 1
 RED = np.kron(np.array([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [0] * 5, [0] * 5]), np.ones((8, 8))).astype(bool)
 
 
-def colours() -> Segmenter:
-    return ColourSegmenter(tasks=TASKS)
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    backend = EngineBackend(colours())
-    with capture_logs(), listening(create_app(Settings(model="colours"), backend, Metrics())) as url:
-        yield url
-    backend.engine.close(5)
-
-
 @pytest.fixture
-def image(tmp_path: Path) -> Path:
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A picture for a model of colours."""
+    monkeypatch.setattr(catalogue, "load", lambda *_, **__: ColourSegmenter(tasks=TASKS))
     path = tmp_path / "flag.png"
     Image.fromarray(PIXELS).save(path)
     return path
 
 
-@pytest.fixture(params=["here", "server"])
-def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, url: str) -> list[str]:
-    """The options of a run in this process, whose model is colours, and of one by the server."""
-    if request.param == "server":
-        return ["--server", url]
-    monkeypatch.setattr(catalogue, "load", lambda *_, **__: colours())
-    return []
-
-
-def test_a_click_is_answered_with_all_that_it_may_mean(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
+def test_a_click_is_answered_with_all_that_it_may_mean(lexiseg: CommandLine, image: Path) -> None:
     out = image.parent / "out"
 
-    outcome = lexiseg("segment", image, "--point", "4,4", "--out", out, *where)
+    outcome = lexiseg("segment", image, "--point", "4,4", "--out", out)
 
     assert outcome.status == 0, outcome.err
     found = written(out)["annotations"]
@@ -88,10 +60,10 @@ def test_a_click_is_answered_with_all_that_it_may_mean(lexiseg: CommandLine, ima
     assert not changed[17:].any()  # below the outline
 
 
-def test_panoptic_files_hold_things_and_stuff(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
+def test_panoptic_files_hold_things_and_stuff(lexiseg: CommandLine, image: Path) -> None:
     out = image.parent / "out"
 
-    outcome = lexiseg("segment", image, "-c", "red", "-c", "blue", "--task", "panoptic", "--out", out, *where)
+    outcome = lexiseg("segment", image, "-c", "red", "-c", "blue", "--task", "panoptic", "--out", out)
 
     assert outcome.status == 0, outcome.err
     content = written(out, "panoptic.json")
@@ -112,27 +84,22 @@ def test_panoptic_files_hold_things_and_stuff(lexiseg: CommandLine, image: Path,
     assert len(written(out)["annotations"]) == 3
 
 
-@pytest.mark.parametrize(("name", "things"), [("coco-panoptic", 80), ("cityscapes", 8)])
-def test_categories_of_a_benchmark_are_its_things_and_stuff(
-    lexiseg: CommandLine, image: Path, where: list[str], name: str, things: int
-) -> None:
+def test_categories_of_a_benchmark_are_its_things_and_stuff(lexiseg: CommandLine, image: Path) -> None:
     out = image.parent / "out"
 
-    outcome = lexiseg("segment", image, "--vocabulary", name, "--task", "panoptic", "--out", out, *where)
+    outcome = lexiseg("segment", image, "--vocabulary", "cityscapes", "--task", "panoptic", "--out", out)
 
     assert outcome.status == 0, outcome.err
     categories = {category["name"]: category["isthing"] for category in written(out, "panoptic.json")["categories"]}
-    assert sum(categories.values()) == things
+    assert sum(categories.values()) == 8
     assert (categories["car"], categories["building"], categories["fence"]) == (1, 0, 0)
 
 
-def test_a_point_outside_one_picture_is_that_pictures_failure(
-    lexiseg: CommandLine, image: Path, where: list[str]
-) -> None:
+def test_a_point_outside_one_picture_is_that_pictures_failure(lexiseg: CommandLine, image: Path) -> None:
     large = image.parent / "large.png"
     Image.fromarray(np.kron(PIXELS, np.ones((2, 2, 1), np.uint8))).save(large)
 
-    outcome = lexiseg("segment", image, large, "--point", "60,4", "--out", image.parent / "out", *where)
+    outcome = lexiseg("segment", image, large, "--point", "60,4", "--out", image.parent / "out")
 
     assert outcome.status == 1
     assert "flag.png: prompts.0.points.0.x: expected pixels inside the image: 0 to 40" in outcome.err
@@ -217,12 +184,3 @@ def test_a_line_that_a_kill_cut_short_leaves_its_picture_to_do(tmp_path: Path) -
     assert [resumed.has(Source(name), even_changed=False) for name in ("a.jpg", "b.jpg")] == [True, False]
     resumed.add(Source("b.jpg"), JPEG, answer)
     assert Results(job, CLASSES, "a model").has(Source("b.jpg"), even_changed=False)
-
-
-def test_a_folder_goes_on_with_the_weights_of_its_beginning(tmp_path: Path) -> None:
-    job = Job([], question_of(["sky"], None), tmp_path / "out", "yolo")
-    answer = made.answer(size=(20, 30), segments=())
-    Results(job, CLASSES, "a model").add(Source("a.jpg"), JPEG, answer)
-
-    with pytest.raises(LexisegError, match="other weights than lexiseg-tiny-c, with which the folder was begun"):
-        Results(job, CLASSES, "a model").add(Source("b.jpg"), JPEG, replace(answer, model_digest="d"))

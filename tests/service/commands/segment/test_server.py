@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.admission.key_file import line_of, new_key
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from loadtests.ports import free_port
 from tests import pictures
+from tests.http_server import serving_files
 from tests.service.commands.command_line import CommandLine, written
-from tests.service.commands.listening import TO_START, listening
 from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.service.gateway.serving import on_ports
+from tests.waiting import SOON
 
 OVERLAY = pictures.encoded(pictures.small("china", 32))
 
@@ -44,7 +41,7 @@ class Painter(KnownBackend):
         is_first = self.came == 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        async with asyncio.timeout(TO_START), self.turn:
+        async with asyncio.timeout(SOON), self.turn:
             if is_first:
                 await self.turn.wait_for(lambda: len(self.asked) >= self.first_answers_after)
             await super().segment(request)
@@ -65,14 +62,9 @@ def painter() -> Painter:
 
 
 @pytest.fixture
-def app(painter: Painter) -> ASGIApp:
-    return create_app(Settings(model="colours"), painter, Metrics())
-
-
-@pytest.fixture
-def url(app: ASGIApp) -> Iterator[str]:
-    with listening(app) as address:
-        yield address
+def url(painter: Painter) -> Iterator[str]:
+    with on_ports(painter) as ports:
+        yield ports.url
 
 
 @pytest.fixture
@@ -107,14 +99,13 @@ def test_a_key_is_shown_and_without_one_the_way_to_give_it_is_told(
     lexiseg: CommandLine, folder: Path, painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = new_key()
-    settings = Settings.model_validate({"model": "colours", "api_keys": line_of("me", key)})
-    words = ("segment", folder / "00.png", "-c", "sky", "--out", folder / "out")
-    with listening(create_app(settings, painter, Metrics())) as url:
-        without = lexiseg(*words, "--server", url)
-        wrong = lexiseg(*words, "--server", url, "--api-key", "other")
-        right = lexiseg(*words, "--server", url, "--api-key", key)
+    with on_ports(painter, api_keys=line_of("me", key)) as ports:
+        words = ("segment", folder / "00.png", "-c", "sky", "--out", folder / "out", "--server", ports.url)
+        without = lexiseg(*words)
+        wrong = lexiseg(*words, "--api-key", "other")
+        right = lexiseg(*words, "--api-key", key)
         monkeypatch.setenv("LEXISEG_API_KEY", key)
-        of_the_environment = lexiseg(*words, "--server", url)
+        of_the_environment = lexiseg(*words)
 
     for refused in (without, wrong):
         assert (refused.status, refused.err.count("\n")) == (1, 1)
@@ -136,7 +127,7 @@ def test_a_server_that_is_not_there_is_one_line(lexiseg: CommandLine, folder: Pa
 
 
 def test_an_http_server_that_is_asked_over_grpc_is_told_with_its_address(lexiseg: CommandLine, folder: Path) -> None:
-    with listening(JSONResponse({"hello": "world"})) as url:
+    with serving_files(folder) as url:
         target = url.removeprefix("http://")
         outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", target)
 
@@ -147,7 +138,6 @@ def test_an_http_server_that_is_asked_over_grpc_is_told_with_its_address(lexiseg
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["-c", "sky", "--threshold", "2"], "threshold: expected less than or equal to 1"),
         (["-c", "sky", "--model", "sam"], "no 'sam' here; there is: colours"),
         (["--vocabulary", "nope"], "nope"),
         (["-c", "sky", "--api-key", "two words"], "expected printable characters without blanks, got '***'"),
@@ -160,11 +150,3 @@ def test_a_wrong_option_is_one_line_that_helps(
 
     assert (outcome.status, outcome.err.count("\n")) == (1, 1), outcome.err
     assert said in outcome.err
-
-
-@pytest.mark.parametrize("address", ["localhost", "ftp://a.example", "http://", "http://a.example?b", "http://a\n"])
-def test_an_address_that_is_none_is_told_so(lexiseg: CommandLine, folder: Path, address: str) -> None:
-    outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", address)
-
-    assert outcome.status == 1
-    assert "--server: expected an address like http://localhost:8000" in outcome.err

@@ -43,7 +43,7 @@ def scene(tmp_path: Path) -> Path:
     return scenes.write(tmp_path / "scene.tif", np.maximum(bands, bands.max(0) > 0), nodata=0)
 
 
-def test_map_and_outlines_say_the_same_in_the_pictures_coordinates(
+def test_map_outlines_and_geopackage_say_the_same_in_the_pictures_coordinates(
     lexiseg: CommandLine, scene: Path, tmp_path: Path
 ) -> None:
     outcome = lexiseg("segment-scene", scene, *WORDS, "--out", tmp_path / "out")
@@ -62,6 +62,14 @@ def test_map_and_outlines_say_the_same_in_the_pictures_coordinates(
     assert np.array_equal(drawn, classes)
     assert sum(each["properties"]["area_px"] for each in content["features"]) == (classes > 0).sum()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"scene.tif", "scene.geojson", "scene.gpkg"}
+    meta, _, outlines, fields = pyogrio.raw.read(tmp_path / "out/scene.gpkg")
+    assert meta["crs"] == "EPSG:32633"
+    columns = dict(zip(meta["fields"], fields, strict=True))
+    assert columns["label"].tolist() == [each["properties"]["label"] for each in content["features"]]
+    for outline, feature in zip(shapely.from_wkb(outlines), content["features"], strict=True):
+        assert outline.equals(shapely.geometry.shape(feature["geometry"]))
+        assert outline.is_valid
+        assert outline.geoms[0].exterior.is_ccw
 
 
 def test_odd_names_cost_at_most_themselves(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
@@ -83,7 +91,6 @@ def test_odd_names_cost_at_most_themselves(lexiseg: CommandLine, scene: Path, tm
     [
         ("+proj=laea +lat_0=45 +lon_0=15 +x_0=500000 +y_0=5000000 +datum=WGS84 +units=m", None),
         ("ESRI:102014", None),
-        ("ESRI:54009", None),
         ("EPSG:3857", "urn:ogc:def:crs:EPSG::3857"),
     ],
 )
@@ -206,21 +213,6 @@ def test_what_is_no_picture_on_a_grid_is_refused_in_words(
     assert re.search(said, outcome.err)
 
 
-def test_the_geopackage_holds_the_features_of_the_geojson(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
-    lexiseg("segment-scene", scene, *WORDS, "--out", tmp_path / "out")
-
-    meta, _, outlines, fields = pyogrio.raw.read(tmp_path / "out/scene.gpkg")
-    features = json.loads((tmp_path / "out/scene.geojson").read_text())["features"]
-
-    assert meta["crs"] == "EPSG:32633"
-    columns = dict(zip(meta["fields"], fields, strict=True))
-    assert columns["label"].tolist() == [each["properties"]["label"] for each in features]
-    for outline, feature in zip(shapely.from_wkb(outlines), features, strict=True):
-        assert outline.equals(shapely.geometry.shape(feature["geometry"]))
-        assert outline.is_valid
-        assert outline.geoms[0].exterior.is_ccw
-
-
 def test_objects_and_a_picture_without_a_place_count_in_pixels(lexiseg: CommandLine, tmp_path: Path) -> None:
     pictures.photograph("chelsea").resize((200, 150)).save(tmp_path / "cat.png")
 
@@ -237,7 +229,7 @@ def test_objects_and_a_picture_without_a_place_count_in_pixels(lexiseg: CommandL
     assert 0 <= top < bottom <= 150
 
 
-def test_an_enlarged_photograph_has_no_seams_and_the_areas_of_the_whole(lexiseg: CommandLine, tmp_path: Path) -> None:
+def test_an_enlarged_photograph_has_the_areas_of_the_whole(lexiseg: CommandLine, tmp_path: Path) -> None:
     china = pictures.photograph("china")
     china.resize((4 * china.width, 4 * china.height), Image.Resampling.BICUBIC).save(tmp_path / "big.png")
     words = ("-c", "sky", "-c", "building", "-c", "tree")
@@ -247,26 +239,10 @@ def test_an_enlarged_photograph_has_no_seams_and_the_areas_of_the_whole(lexiseg:
 
     assert (windows.status, at_once.status) == (0, 0), windows.err + at_once.err
     with rasterio.open(tmp_path / "windows/big.tif") as written:
-        labels, block = written.read(1), written.block_shapes[0][0]
+        labels = written.read(1)
     whole = np.asarray(Image.open(next((tmp_path / "whole").rglob("*.png"))))
     for value in (1, 2, 3):
         assert (labels == value).mean() == pytest.approx((whole == value).mean(), rel=0.05)
-    side = 4 * 288  # four pixels of this file have one pixel's detail, and the model takes 288
-    rows, columns = (_borders(length, side, side // 4, block) for length in labels.shape)
-    assert _changes(labels, rows, columns) <= 2 * _changes(whole, rows, columns)
-
-
-def _changes(labels: NDArray[np.integer], rows: list[int], columns: list[int]) -> float:
-    """Share of the pixels beside these lines whose label changes there."""
-    down, across = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
-    return float(np.concatenate([down[rows].ravel(), across[:, columns].ravel()]).mean())
-
-
-def _borders(length: int, side: int, overlap: int, block: int) -> list[int]:
-    """Last pixels before the borders of windows and blocks."""
-    starts = [*range(0, length - side, side - overlap), length - side]
-    borders = {*starts, *(start + side for start in starts), *range(0, length, block)}
-    return sorted(border - 1 for border in borders if 0 < border < length)
 
 
 SIZE, BLOCK = (150, 210), 48

@@ -19,10 +19,3 @@ def test_without_a_scope_a_key_is_a_tenants(lexiseg: CommandLine) -> None:
     scopes = {words: lexiseg("keys", "new", "lab", *words).out.split()[2:] for words in ((), ("--scope", "admin"))}
 
     assert scopes == {(): ["segment+vocabularies"], ("--scope", "admin"): ["admin"]}
-
-
-def test_a_scope_that_is_none_is_refused(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("keys", "new", "labels", "--scope", "root")
-
-    assert outcome.status == 1
-    assert outcome.err == "lexiseg: scope: expected segment, vocabularies, admin, got 'root'\n"

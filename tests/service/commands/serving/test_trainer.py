@@ -70,7 +70,7 @@ change = {"measure": "mIoU", "difference": -9.56, "low": -23.81, "high": 8.36}
 """
 PROGRAM = (sys.executable, "-c", STAND_IN)
 BOUNDS = Bounds(seconds=60.0, memory_bytes=2**30)
-FAULTY = "the archive has 1 faulty picture:\n  masks/a.png: is 40 x 30; expected one size\n  run/model-a/a.pt"
+FAULTY = "the archive has 1 faulty picture:\n  masks/a.png: is 40 x 30; expected one size\n  run/model-is-faulty/a.pt"
 
 
 class Workshop:
@@ -235,31 +235,34 @@ def test_a_training_sees_neither_the_machine_nor_its_secrets(
         assert "a file beside the models" not in shown
 
 
-@pytest.mark.parametrize(
-    ("start", "bounds", "reason"),
-    [
-        ("fails", BOUNDS, "two classes need more than one picture"),
-        ("is-faulty", BOUNDS, FAULTY),
-        ("bomb", BOUNDS, "it needs more than 1.0 GiB of memory, the limit"),
-        ("stays", Bounds(2.0, 2**30), "it did not end within 2 s, the limit (LEXISEG_TRAINING_SECONDS)"),
-        ("raises", BOUNDS, WITHHELD),
-    ],
-)
-def test_a_training_that_fails_says_why_without_paths_of_the_server_and_the_next_goes_on(
-    workshop: Workshop, start: str, bounds: Bounds, reason: str
-) -> None:
-    trainer = workshop.trainer(bounds)
-    workshop.add("a", start)
-    trainer.work(until=lambda: True)
-    trainer.bounds = BOUNDS
-    workshop.add("b", "gains")
+REASONS = {
+    "fails": "two classes need more than one picture",
+    "is-faulty": FAULTY,
+    "bomb": "it needs more than 1.0 GiB of memory, the limit",
+    "raises": WITHHELD,
+}
 
-    trainer.work(until=lambda: True)
 
-    failed = workshop.training("a")
-    assert (failed.state, failed.detail) == ("failed", reason)
-    assert start == "stays" or failed.import_report == {"layout": "COCO"}
-    assert workshop.training("b").state == "done"
+def test_a_training_that_fails_says_why_without_paths_of_the_server_and_the_next_goes_on(workshop: Workshop) -> None:
+    for created, start in enumerate((*REASONS, "gains"), 1):
+        workshop.add(start, start, created)
+
+    workshop.work()
+
+    failed = [workshop.training(start) for start in REASONS]
+    assert {training.id: training.detail for training in failed} == REASONS
+    assert {(training.state, str(training.import_report)) for training in failed} == {("failed", "{'layout': 'COCO'}")}
+    assert workshop.training("gains").state == "done"
+
+
+def test_a_training_that_does_not_end_is_ended(workshop: Workshop) -> None:
+    workshop.add("a", "stays")
+
+    workshop.work(Bounds(2.0, 2**30))
+
+    training = workshop.training("a")
+    assert training.state == "failed"
+    assert training.detail == "it did not end within 2 s, the limit (LEXISEG_TRAINING_SECONDS)"
 
 
 def test_clients_take_turns(workshop: Workshop) -> None:
