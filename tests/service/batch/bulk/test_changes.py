@@ -27,23 +27,14 @@ Change = Callable[[CommandLine, Path], object]
 
 
 def vocabulary(*classes: Any, **fields: Any) -> Change:
-    """Writes a vocabulary; without classes, deletes it."""
+    """Writes a vocabulary."""
 
     def change(lexiseg: CommandLine, here: Path) -> object:
         kept = open_vocabularies(Settings(state_dir=here / "state"), Metrics())
-        if not classes:
-            return run_with(kept.store, kept.delete("mine", Preconditions()))
         content = VocabularyInput.model_validate({"classes": classes, **fields})
         return run_with(kept.store, kept.put("mine", content, Preconditions()))
 
     return change
-
-
-def corrected(lexiseg: CommandLine, here: Path) -> object:
-    labels = json.loads((here / "set/0.json").read_text())
-    labels["shapes"][0]["label"] = "gizmo"
-    (here / "set/0.json").write_text(json.dumps(labels))
-    return lexiseg("teach", here / "set", "--name", "gadgets", "--state-dir", here / "state")
 
 
 def head_deleted(lexiseg: CommandLine, here: Path) -> object:
@@ -57,9 +48,7 @@ WORDS = vocabulary("noise", RED, background={"words": ["wall"]})
 CHANGES: dict[str, tuple[Change, tuple[str, ...], Change | None]] = {
     "nothing": (WORDS, ("--vocabulary", "mine"), None),
     "classes change places": (WORDS, ("--vocabulary", "mine"), vocabulary(RED, "noise")),
-    "the vocabulary is deleted": (WORDS, ("--vocabulary", "mine"), vocabulary()),
-    "the head is corrected": (taught, ("--head", "gadgets", "-c", "sky"), corrected),
-    "the head is deleted": (taught, ("--head", "gadgets"), head_deleted),
+    "the head is deleted": (taught, ("--head", "gadgets", "-c", "sky"), head_deleted),
 }
 
 

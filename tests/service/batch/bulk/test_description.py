@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.http_server import QuietFiles, serving
+from tests.http_server import serving_files
 from tests.service.batch.bulk import jobs
 from tests.service.commands.command_line import CommandLine
 
@@ -19,22 +19,9 @@ def described(place: Path, /, **fields: Any) -> Path:
     return path
 
 
-def test_a_description_of_a_job_is_done_as_it_says(lexiseg: CommandLine, tmp_path: Path) -> None:
-    source = jobs.folder(tmp_path / "in", 3)
-    description = described(tmp_path, folder=str(source), to="coco")
-
-    outcome = lexiseg("bulk", "--job", description, tmp_path / "out", "--local")
-
-    assert outcome.status == 0, outcome.err
-    assert len(jobs.rows(tmp_path / "out")) == 3
-    document = json.loads((tmp_path / "out/coco/annotations/instances_default.json").read_text())
-    assert [category["name"] for category in document["categories"]] == ["sky", "flower"]
-
-
 @pytest.mark.parametrize(
     ("question", "options"),
     [
-        ({"classes": ["sky", "flower"]}, ("-c", "sky", "-c", "flower")),
         (
             {"classes": [{"name": "sky"}, "flower"], "task": "semantic", "threshold": None},
             ("-c", "sky", "-c", "flower"),
@@ -75,10 +62,7 @@ def test_a_question_beside_a_description_is_refused(
 def test_the_urls_of_a_description_are_fetched(lexiseg: CommandLine, tmp_path: Path) -> None:
     source = jobs.folder(tmp_path / "in", 2)
 
-    def files(*arguments: Any) -> QuietFiles:
-        return QuietFiles(*arguments, directory=str(source))
-
-    with serving(files) as address:
+    with serving_files(source) as address:
         urls = [f"{address}/day-0/000.jpg", f"{address}/day-1/001.jpg"]
         outcome = lexiseg("bulk", "--job", described(tmp_path, urls=urls), tmp_path / "out", "--local")
 

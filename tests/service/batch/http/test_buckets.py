@@ -8,10 +8,7 @@ import pytest
 import s3fs
 
 from tests.s3_server import bucket
-from tests.service.batch.http.asking import PNG, create, finished, lines, tarred, zipped
-from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import on_ports
-from tests.waiting import SOON
+from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, tarred, zipped
 
 FILES = {"one.png": PNG, "in/two.png": PNG, "broken.png": b"no picture"}
 
@@ -26,11 +23,7 @@ def store() -> Iterator[s3fs.S3FileSystem]:
 
 @pytest.fixture
 def client(store: s3fs.S3FileSystem, tmp_path: Path) -> Iterator[httpx.Client]:
-    places = {"job_folders": "s3://photos/in", "job_files": "s3://photos/kept"}
-    with (
-        on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, **places) as ports,
-        httpx.Client(base_url=ports.url, timeout=SOON) as client,
-    ):
+    with gateway(tmp_path, job_folders="s3://photos/in", job_files="s3://photos/kept") as client:
         yield client
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import math
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,12 @@ import pytest
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import Ledger
 from lexiseg_service.errors import NotReady
-from lexiseg_service.gateway.heads.teaching import Teaching
-from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.records.store import StoreAway
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.gateway.known_backend import GatedBackend
 from tests.waiting import until
 
-REMOVES: dict[str, tuple[Any, str]] = {
-    "heads": (Teaching, "remove_all"),
-    "trainings": (Trainings, "remove_all"),
-    "vocabularies": (Vocabularies, "delete_all"),
-}
 NOTHING = {"leftovers": 0, "heads": 0, "trainings": 0, "vocabularies": 0}  # of the kinds beside jobs
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(40)})
 
@@ -66,33 +58,19 @@ def test_everything_is_erased_while_jobs_run(
         until(lambda: not of_jobs(tmp_path))
 
 
-def test_many_jobs_are_removed_one_by_one_while_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.batch.runner.FLUSH_SECONDS", 0.0)
-    with gateway(tmp_path, GatedBackend(open_for=math.inf)) as client, ThreadPoolExecutor(8) as threads:
-        for _ in range(2):
-            places = [create(client, ARCHIVE).headers["Location"] for _ in range(8)]
-
-            answers = list(threads.map(client.delete, places))
-
-            assert [answer.status_code for answer in answers] == [204] * 8
-        until(lambda: not of_jobs(tmp_path))
-
-
-def test_an_erasure_that_fails_is_repeated_by_the_next_gateway(
-    tmp_path: Path, store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_erasure_that_fails_is_repeated_by_the_next_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def refuse(files: Files, name: str) -> None:
         raise OSError(errno.ENOTEMPTY, "Directory not empty")
 
-    with monkeypatch.context() as broken, gateway(tmp_path, **store) as client:
+    with monkeypatch.context() as broken, gateway(tmp_path) as client:
         job = finished(client, create(client, ARCHIVE))
         broken.setattr(Files, "remove", refuse)
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
     assert of_jobs(tmp_path)
 
-    with gateway(tmp_path, **store):
+    with gateway(tmp_path):
         until(lambda: not of_jobs(tmp_path))
 
 
@@ -106,7 +84,7 @@ def test_a_file_that_a_lane_writes_late_is_removed_too(tmp_path: Path) -> None:
         until(lambda: not of_jobs(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["jobs", "heads", "trainings", "vocabularies"])
+@pytest.mark.parametrize("kind", ["jobs", "vocabularies"])
 def test_one_kind_that_fails_leaves_none_of_the_others(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,15 +94,14 @@ def test_one_kind_that_fails_leaves_none_of_the_others(
     def away(store: Ledger, identities: object) -> None:
         raise StoreAway("the disk is away")
 
-    with gateway(tmp_path, trainings=tmp_path / "trainings") as client:
+    with gateway(tmp_path) as client:
         finished(client, create(client, ARCHIVE))
         client.put("/v1/vocabularies/mine", json={"classes": ["sky"]}).raise_for_status()
         with monkeypatch.context() as broken:
             if kind == "jobs":
                 broken.setattr(Ledger, "erase", away)
             else:
-                owner, name = REMOVES[kind]
-                broken.setattr(owner, name, refuse)
+                broken.setattr(Vocabularies, "delete_all", refuse)
             answer = client.delete("/v1/data")
         after = client.delete("/v1/data").json()
 

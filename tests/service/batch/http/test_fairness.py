@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -19,7 +18,7 @@ from tests.service.gateway.known_backend import GatedBackend, KnownBackend
 from tests.service.gateway.serving import form, on_ports
 from tests.waiting import until
 
-MANY, FEW = 100, 5
+MANY, FEW = 50, 5
 LARGE, SMALL = (zipped({f"{number:03d}.png": PNG for number in range(count)}) for count in (MANY, FEW))
 KEYS = ",".join(line_of(name, f"key of {name}", ["segment"]) for name in "abcdefg")
 
@@ -47,9 +46,9 @@ def clients(backend: KnownBackend, state: Path, names: str, **settings: str) -> 
         }
 
 
-def test_a_small_job_does_not_wait_for_the_jobs_of_another_client(tmp_path: Path, store: dict[str, Any]) -> None:
+def test_a_small_job_does_not_wait_for_the_jobs_of_another_client(tmp_path: Path) -> None:
     backend = Held()
-    with clients(backend, tmp_path, "ab", **store) as by:
+    with clients(backend, tmp_path, "ab") as by:
         for _ in range(10):
             assert create(by["a"], LARGE).status_code == 202
         until(lambda: backend.waiting == LANES // 2)

@@ -4,14 +4,10 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.service.batch.http.asking import PNG, create, finished, zipped
-from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import on_ports
+from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.records.stored import ids_in
-from tests.waiting import SOON
 
 OTHERS = 0o077
 
@@ -22,10 +18,7 @@ def open_to_others(state: Path) -> list[str]:
 
 def kept(state: Path) -> Iterator[str]:
     """Kinds of what the gateway keeps, while it runs."""
-    with (
-        on_ports(KnownBackend(), jobs=True, state_dir=state) as ports,
-        httpx.Client(base_url=ports.url, timeout=SOON) as client,
-    ):
+    with gateway(state) as client:
         finished(client, create(client, zipped({"a.png": PNG})))
         client.put("/v1/vocabularies/mine", json={"classes": ["sky"]}).raise_for_status()
         assert open_to_others(state) == []

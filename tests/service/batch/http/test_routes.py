@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pyarrow.parquet
 import pytest
 import redis
-from PIL import Image
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import InvalidValue
@@ -27,8 +25,7 @@ from lexiseg_service.watch.metrics import Metrics
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, tarred, zipped
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import on_ports, serving
-from tests.waiting import SOON
+from tests.service.gateway.serving import serving
 
 PICTURES = {"a.png": PNG, "in/b.png": PNG, "in/notes.txt": b"no picture", "__MACOSX/._a.png": b"hidden"}
 
@@ -45,11 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[httpx.Client]:
-    settings = {"jobs": True, "state_dir": tmp_path_factory.mktemp("state"), "job_folders": f"{folder},s3://bucket/a"}
+    state, folders = tmp_path_factory.mktemp("state"), f"{folder},s3://bucket/a"
     with (
         pytest.MonkeyPatch.context() as patch,
-        on_ports(KnownBackend(), **settings, job_bytes_per_client=10 * 2**20) as ports,
-        httpx.Client(base_url=ports.url, timeout=SOON) as client,
+        gateway(state, job_folders=folders, job_bytes_per_client=10 * 2**20) as client,
     ):
         patch.setattr(Settings, "job_pictures", 100)
         yield client
@@ -93,10 +89,14 @@ def test_each_picture_of_an_archive_has_one_line(client: httpx.Client, pack: Any
 def test_a_picture_that_cannot_be_read_costs_itself_alone(client: httpx.Client, folder: Path) -> None:
     job = finished(client, create(client, folder=f"{folder}/photos"))
 
-    assert (job["done"], job["failed"]) == (2, 1)
     by_name = {line["image"]: line for line in lines(client, job["id"])}
+    parquet = client.get(f"/v1/jobs/{job['id']}/results", params={"to": "parquet"}).content
+    rows = {row["id"]: row for row in pyarrow.parquet.read_table(io.BytesIO(parquet)).to_pylist()}
+    assert (job["done"], job["failed"]) == (2, 1)
     assert by_name["broken.png"]["answer"] is None
     assert by_name["broken.png"]["problem"]["type"] == "unsupported-image"
+    assert rows["one.png"]["segments"][0]["label"] == "sky"
+    assert (rows["broken.png"]["status"], rows["broken.png"]["segments"]) == ("failed", None)
 
 
 def test_results_continue_after_what_a_client_has(client: httpx.Client) -> None:
@@ -115,27 +115,6 @@ def test_a_wrong_value_in_the_query_is_a_problem(client: httpx.Client, name: str
 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert (answer.json()["type"], answer.json()["errors"][0]["field"]) == ("invalid-value", name)
-
-
-def test_results_as_label_maps_have_the_class_as_value(client: httpx.Client) -> None:
-    job = finished(client, create(client, zipped(PICTURES)))
-
-    answer = client.get(f"/v1/jobs/{job['id']}/results", params={"to": "label-maps"})
-
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert json.loads(archive.read("classes.json")) == {"0": "background", "1": "sky"}
-        values = np.asarray(Image.open(io.BytesIO(archive.read("in/b.png"))))
-    assert values.tolist() == [[1, 1, 0, 0]] * 4
-
-
-def test_results_as_parquet_are_the_rows_of_bulk(client: httpx.Client, folder: Path) -> None:
-    job = finished(client, create(client, folder=f"{folder}/photos"))
-
-    answer = client.get(f"/v1/jobs/{job['id']}/results", params={"to": "parquet"})
-
-    rows = {row["id"]: row for row in pyarrow.parquet.read_table(io.BytesIO(answer.content)).to_pylist()}
-    assert rows["one.png"]["segments"][0]["label"] == "sky"
-    assert (rows["broken.png"]["status"], rows["broken.png"]["segments"]) == ("failed", None)
 
 
 def cut_off() -> bytes:
@@ -233,18 +212,12 @@ def test_a_bomb_is_a_picture_that_is_too_large(client: httpx.Client) -> None:
     assert lines(client, job["id"])[0]["problem"]["type"] == "too-large"
 
 
-@pytest.mark.parametrize(
-    ("number", "status", "expected"),
-    [(0, 422, "urls: expected at least one, got"), (10**6, 413, "the JSON holds more than")],
-)
-def test_no_urls_and_a_million_are_one_problem(tmp_path: Path, number: int, status: int, expected: str) -> None:
-    with (
-        on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, url_networks="*") as ports,
-        httpx.Client(base_url=ports.url, timeout=SOON) as client,
-    ):
-        answer = create(client, urls=["https://a.org"] * number)
+def test_no_urls_and_a_million_are_one_problem_each(tmp_path: Path) -> None:
+    with gateway(tmp_path, url_networks="*") as client:
+        none, million = (create(client, urls=["https://a.org"] * number) for number in (0, 10**6))
 
-    assert (answer.status_code, expected in answer.json()["detail"]) == (status, True), answer.text
+    assert (none.status_code, "urls: expected at least one, got" in none.json()["detail"]) == (422, True)
+    assert (million.status_code, "the JSON holds more than" in million.json()["detail"]) == (413, True)
 
 
 def test_a_language_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -26,12 +25,9 @@ def seen(client: httpx.Client) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-def test_jobs_that_nobody_begins_are_seen_with_their_age(
-    tmp_path: Path, store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_that_nobody_begins_are_seen_with_their_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Turns, "next", lambda turns: None)
-    with gateway(tmp_path, None, **store) as client:
-        client.delete("/v1/data").raise_for_status()
+    with gateway(tmp_path) as client:
         for _ in range(2):
             create(client, ARCHIVE)
 

@@ -36,6 +36,13 @@ def add(store: Ledger, added: Job, count: int) -> None:
     assert store.plan(added.id, pictures(count))
 
 
+def take(store: Ledger, count: int, *others: str, total: int = 4) -> None:
+    """Let holder x take some pictures of a new job; others may take the rest."""
+    add(store, job(total=total), total)
+    store.renew_leases(["x", *others], LEASE)
+    store.take("a", "x", count)
+
+
 def open_jobs(store: Ledger) -> list[tuple[str, str, int, bool]]:
     """Of jobs with pictures to do: id, client, pictures that are left, and whether it is begun."""
     jobs = store.all_progress(UNENDED).items()
@@ -80,17 +87,13 @@ def test_a_picture_has_one_holder(store: Ledger) -> None:
 
 
 def test_a_holder_that_missed_what_it_took_gets_it_again(store: Ledger) -> None:
-    add(store, job(), 4)
-    store.renew_leases(["x"], LEASE)
-    store.take("a", "x", 2)
+    take(store, 2)
 
     assert [picture.number for picture in store.take("a", "x", 2)] == [0, 1]
 
 
 def test_pictures_of_a_holder_that_is_gone_are_free(store: Ledger) -> None:
-    add(store, job(), 4)
-    store.renew_leases(["x", "y"], LEASE)
-    store.take("a", "x", 2)
+    take(store, 2, "y")
 
     store.release_lease("x")
 
@@ -120,9 +123,7 @@ def test_pictures_of_a_lease_that_has_ended_are_free(store: Ledger) -> None:
 
 
 def test_a_part_counts_each_picture_once(store: Ledger) -> None:
-    add(store, job(), 4)
-    store.renew_leases(["x", "y"], LEASE)
-    store.take("a", "x", 3)
+    take(store, 3, "y")
     store.release_lease("x")  # it stalls, and comes back too late
     store.take("a", "y", 2)
 
@@ -141,9 +142,7 @@ def test_a_part_counts_each_picture_once(store: Ledger) -> None:
 
 
 def test_a_commit_that_is_repeated_changes_nothing(store: Ledger) -> None:
-    add(store, job(total=1), 1)
-    store.renew_leases(["x"], LEASE)
-    store.take("a", "x", 1)
+    take(store, 1, total=1)
 
     assert store.commit("a", "first", {0: False}, 10)
     assert store.commit("a", "first", {0: False}, 10)
@@ -152,9 +151,7 @@ def test_a_commit_that_is_repeated_changes_nothing(store: Ledger) -> None:
 
 
 def test_the_last_picture_ends_the_job(store: Ledger) -> None:
-    add(store, job(total=2), 2)
-    store.renew_leases(["x"], LEASE)
-    store.take("a", "x", 2)
+    take(store, 2, total=2)
     store.update("a", {"detail": "the disk is full"})
     store.commit("a", "first", {0: False}, 10)
     assert open_jobs(store) == [("a", "address:1", 1, True)]
@@ -170,9 +167,7 @@ def test_the_last_picture_ends_the_job(store: Ledger) -> None:
 
 
 def test_a_removed_job_takes_no_answers(store: Ledger) -> None:
-    add(store, job(), 4)
-    store.renew_leases(["x"], LEASE)
-    store.take("a", "x", 2)
+    take(store, 2)
 
     store.erase(["a"])
 
@@ -198,9 +193,7 @@ def test_a_job_without_room_is_not_added_and_the_store_says_what_its_client_has(
 
 
 def test_a_job_that_has_ended_is_kept_and_not_unended(store: Ledger) -> None:
-    add(store, job(total=1), 1)
-    store.renew_leases(["x"], LEASE)
-    store.take("a", "x", 1)
+    take(store, 1, total=1)
     store.commit("a", "first", {0: False}, 7)
 
     assert store.add(job("b"), 0, Quota(Amounts(1, 1), unended_states=UNENDED)) == Excess("number", True, 1, 1, 1)
