@@ -16,7 +16,6 @@ from lexiseg_model.segmenter import Segmenter, TextBank, Words
 from lexiseg_model.testing.suite import CLASSES, SIZE, Suite, bank_of, blocks, in_range
 from lexiseg_model.types import Precision
 
-CAP = InferenceOptions(max_side=64)
 NO_IMAGES = {
     "gray": np.zeros((30, 40), np.uint8),
     "four channels": np.zeros((30, 40, 4), np.uint8),
@@ -51,16 +50,16 @@ class ImageTests(Suite):
         with pytest.raises(ShapeError):
             segmenter.plan(rgb)
 
-    def test_max_side_caps_the_input_and_not_the_masks(self, segmenter: Segmenter) -> None:
-        plan = segmenter.plan(blocks(), CAP)
+    def test_max_side_caps_the_input_and_not_the_masks_and_beyond_the_cards_changes_nothing(
+        self, segmenter: Segmenter
+    ) -> None:
+        plan, capped, whole = (
+            segmenter.plan(blocks(), InferenceOptions(max_side=side)) for side in (None, 64, 100_000)
+        )
 
-        assert max(plan.bucket if plan.layout is None else plan.layout.canvas) <= 64
-        assert plan.size == SIZE
-
-    def test_a_max_side_beyond_the_cards_changes_nothing(self, segmenter: Segmenter) -> None:
-        plan = segmenter.plan(blocks(), InferenceOptions(max_side=100_000))
-
-        np.testing.assert_array_equal(plan.tiles, segmenter.plan(blocks()).tiles)
+        assert max(capped.bucket if capped.layout is None else capped.layout.canvas) <= 64
+        assert capped.size == SIZE
+        np.testing.assert_array_equal(whole.tiles, plan.tiles)
 
     def test_a_plan_reads_a_view_with_strides_and_leaves_the_image_as_it_was(self, segmenter: Segmenter) -> None:
         view, image = blocks()[:, ::-1], np.ascontiguousarray(blocks()[:, ::-1])
@@ -88,21 +87,15 @@ class ImageTests(Suite):
             assert all(len(part) == 1 for part in parts)
 
     def test_features_are_kept_in_one_number_type_and_know_their_bytes(
-        self, segmenter: Segmenter, precision: Precision
+        self, features: Features, precision: Precision
     ) -> None:
-        features = segmenter.encode(blocks())
-
         kinds = {tensor.dtype for tensor in features.tensors.values() if tensor.is_floating_point()}
         assert kinds <= {torch.float16} if precision == "fast" else kinds <= {torch.float16, torch.float32}
         assert len(kinds) == 1
         assert features.size == SIZE
-        assert (
-            features.nbytes == sum(tensor.numel() * tensor.element_size() for tensor in features.tensors.values()) > 0
+        assert features.nbytes == features.derived.nbytes + sum(
+            tensor.untyped_storage().nbytes() for tensor in features.tensors.values()
         )
-
-    def test_features_hold_no_more_memory_than_they_weigh(self, features: Features) -> None:
-        for tensor in features.tensors.values():
-            assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
     def test_features_are_of_the_image_as_sent_when_it_was_decoded_smaller(self, segmenter: Segmenter) -> None:
         plan = segmenter.plan(blocks()).of_size((120, 200))

@@ -64,12 +64,12 @@ class PromptTests(Suite):
 
         assert features.nbytes == between
 
-    def test_a_prompt_of_nothing_is_refused(self, prompts: Prompts, features: Features) -> None:
+    def test_no_prompts_have_no_answers_and_one_of_nothing_is_refused(
+        self, prompts: Prompts, features: Features
+    ) -> None:
+        assert prompts.prompt(features, []) == []
         with pytest.raises(OptionError):
             prompts.prompt(features, [BOX, Prompt()])
-
-    def test_no_prompts_have_no_answers(self, prompts: Prompts, features: Features) -> None:
-        assert prompts.prompt(features, []) == []
 
     @pytest.mark.usefixtures("prompts")
     def test_what_a_prompt_shows_can_be_followed(self, segmenter: Segmenter, features: Features) -> None:

@@ -24,15 +24,15 @@ NAMES = [text for entry in CLASSES for text in entry.texts]
 class WordTests(Suite):
     """Of methods with text classes."""
 
-    def test_there_is_one_map_of_scores_for_each_class(
+    def test_there_is_one_map_of_scores_and_a_presence_for_each_class(
         self, segmenter: Segmenter, words: Words, features: Features, bank: TextBank
     ) -> None:
-        scores = words.class_scores(features, bank)
+        scores, presence = words.class_scores(features, bank), segmenter.presence(features, bank)
 
-        assert scores.shape[0] == len(CLASSES)
-        assert scores.ndim == 3
-        assert scores.dtype == torch.float32
-        assert scores.isfinite().all()
+        assert (scores.ndim, scores.shape[0], presence.shape) == (3, len(CLASSES), (len(CLASSES),))
+        for part in (scores, presence):
+            assert part.dtype == torch.float32
+            assert part.isfinite().all()
         assert segmenter.probability_scale > 0
 
     def test_asking_changes_nothing_that_is_kept(self, segmenter: Segmenter, words: Words, bank: TextBank) -> None:
@@ -67,13 +67,6 @@ class WordTests(Suite):
         torch.testing.assert_close(scores("blue", "red"), both)
         torch.testing.assert_close(scores("red", "blue", "red"), both)
         assert not (torch.allclose(scores("red"), both) and torch.allclose(scores("blue"), both))
-
-    def test_each_class_has_a_presence(self, segmenter: Segmenter, features: Features, bank: TextBank) -> None:
-        presence = segmenter.presence(features, bank)
-
-        assert presence.shape == (len(CLASSES),)
-        assert presence.dtype == torch.float32
-        assert presence.isfinite().all()
 
     def test_scores_refined_by_the_method_itself_are_finer_maps_of_the_same_classes(
         self, segmenter: Segmenter, words: Words, features: Features, bank: TextBank
@@ -120,8 +113,7 @@ class WordTests(Suite):
 
         rows = words.encode_texts(texts)
 
-        assert rows.shape[:1] == (len(texts),)
-        assert rows.ndim == 2
+        assert (rows.ndim, len(rows)) == (2, len(texts))
         assert rows.dtype in ((np.float16,) if precision == "fast" else (np.float16, np.float32))
         assert np.isfinite(rows).all()
 

@@ -26,11 +26,9 @@ class Model(NamedTuple):
 
     load: Callable[[Precision], Segmenter]
     masks: bool = False  # proposes masks, and says what any masks show
-    proposes: bool = False  # masks without a meaning; tests of its own look at them
     prompts: bool = False
     examples: bool = False  # takes classes by example
     fuses: bool = False  # words and examples of a class, in each picture
-    own_examples: bool = False  # in the picture alone that is asked about; tests of its own say how
     words: bool = True  # takes classes
     precisions: tuple[Precision, ...] = ("fast", "exact")
 
@@ -48,8 +46,8 @@ MODELS: dict[str, Model] = {
     "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True, examples=True, fuses=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
     "tipsv2": Model(tipsv2.segmenter, examples=True, fuses=True),
-    "sam2": Model(sam2.segmenter, proposes=True, prompts=True, words=False),
-    "sam3": Model(sam3.segmenter, prompts=True, own_examples=True),
+    "sam2": Model(sam2.segmenter, prompts=True, words=False),
+    "sam3": Model(sam3.segmenter, prompts=True),
     "falcon_perception": Model(falcon.segmenter),
 }
 
