@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import (
     SkipInit,
+    for_inference,
     names_in_network,
     naming_files,
     require_prefixes,
-    require_tensors,
     under,
 )
 from lexiseg_model.clip.checkpoint import read_tensors, require_same_towers
@@ -154,11 +154,10 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
 
 def restore_masks(state: State) -> PromptableMasks:
     """Build the learned part of stage one from `sem_seg_head.*`."""
-    sizes = sizes_of(under(MASKS, state))
+    state = under(MASKS, state)
     with SkipInit():
-        masks = PromptableMasks(sizes)
-    _fill(masks, MASKS, state)
-    return masks.eval().requires_grad_(False)
+        masks = PromptableMasks(sizes_of(state))
+    return for_inference(masks, "this model", state)
 
 
 def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
@@ -167,11 +166,4 @@ def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
         raise WeightsError(f"the adapter lacks {ADAPTER}inputs.0.weight, which tells its width")
     blocks = {name.split(".")[1] for name in under(ADAPTER, state) if name.startswith("blocks.")}
     adapter = RegionAdapter(sizes.channels, sizes.width, width=len(first), blocks=len(blocks))
-    _fill(adapter, ADAPTER, state)
-    return adapter
-
-
-def _fill(module: nn.Module, prefix: str, state: State) -> None:
-    """Load a module from the tensors under a prefix, which must be all tensors of the state."""
-    require_tensors("this model", state, {prefix + name: value for name, value in module.state_dict().items()})
-    module.load_state_dict(under(prefix, state))
+    return for_inference(adapter, "this model", under(ADAPTER, state))
