@@ -1,4 +1,4 @@
-"""Retrieve and Segment (Aravanis et al., CVPR 2026) read off its formulas: loops, float64, AdamW by hand.
+"""Retrieve and Segment (Aravanis et al., CVPR 2026) read off its formulas: loops, float64, torch's AdamW.
 
 The head starts at zero, and holds the classes that its rows show alone.
 """
@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -80,14 +82,11 @@ def logits(
 
 def descend(inputs: Array, targets: Array, weights: Array) -> Array:
     """700 steps of AdamW on the weighted cross-entropy from zero: [K, D + 1]."""
-    head = np.zeros((targets.shape[1], inputs.shape[1]))
-    mean, square = np.zeros_like(head), np.zeros_like(head)
-    for step in range(1, 701):
-        gradient = np.zeros_like(head)
-        for row, target, weight in zip(inputs, targets, weights, strict=True):
-            gradient += weight * np.outer(softmax(head @ row) - target, row)
-        mean = 0.9 * mean + 0.1 * gradient
-        square = 0.999 * square + 0.001 * gradient**2
-        head = head * (1 - 0.002 * 5e-4)
-        head -= 0.002 * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
-    return head
+    rows, aims, shares = map(torch.from_numpy, (inputs, targets, weights))
+    head = torch.zeros(targets.shape[1], inputs.shape[1], dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.AdamW([head], lr=0.002, weight_decay=5e-4)
+    for _ in range(700):
+        optimiser.zero_grad()
+        (shares * F.cross_entropy(rows @ head.T, aims, reduction="none")).sum().backward()
+        optimiser.step()
+    return head.detach().numpy()

@@ -1,6 +1,6 @@
 """Trident (Shi et al., ICCV 2025) transcribed from its released code: float64, plain arrays.
 
-What is transcribed: `get_windowed_imgs`, `custom_attn`, `guidance_attn`, `get_sam_sim` of the image tower,
+What is transcribed: `custom_attn`, `guidance_attn`, `get_sam_sim` of the image tower,
 `preprocess_image`, `postprocess_result` and `sam_refinement`. The networks around them (CLIP, DINO, SAM) are the
 caller's; half precision is left out. Slips are kept where they change a result.
 """
@@ -47,19 +47,6 @@ def preprocessed_size(size: Size, stride: int, crop: int) -> Size:
             new = (new // stride + 1) * stride
         sides.append(max(new, crop))
     return sides[0], sides[1]
-
-
-def crops(size: Size, crop: int, stride: int) -> list[Corner]:
-    """Windows in the order of `get_windowed_imgs`."""
-    height, width = size
-    rows = max(height - crop + stride - 1, 0) // stride + 1
-    columns = max(width - crop + stride - 1, 0) // stride + 1
-    corners = []
-    for row in range(rows):
-        for column in range(columns):
-            y2, x2 = min(row * stride + crop, height), min(column * stride + crop, width)
-            corners.append((max(y2 - crop, 0), max(x2 - crop, 0), y2, x2))
-    return corners
 
 
 def proxy_tokens(values: list[Array], likeness: list[Array], beta: float, gamma: float) -> list[Array]:

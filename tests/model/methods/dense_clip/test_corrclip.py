@@ -1,5 +1,6 @@
 """CorrCLIP against a transcription of its released code, on random weights; and behind the interface."""
 
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -50,10 +51,6 @@ def regions(seed: int, kinds: int = 5) -> NDArray[np.int64]:
     return blocks.repeat(SIDE // 4, 0).repeat(SIDE // 4, 1)
 
 
-def arrays(state: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
-    return {name: value.double().numpy() for name, value in state.items()}
-
-
 @kept
 def tower(seed: int) -> CorrClipTower:
     visual = small.towers(seed=seed).visual
@@ -66,14 +63,15 @@ def tower(seed: int) -> CorrClipTower:
 def test_patches_are_those_of_the_released_code(seed: int, kinds: int, lowest: int) -> None:
     tile = torch.from_numpy(pixels(seed)).permute(2, 0, 1)[None]
     labels = regions(seed, kinds) + lowest
-    units = plain.dino_units(
-        arrays(dino(seed).vit.state_dict()), normalise(tile, "imagenet")[0].double().numpy(), heads=1, depth=2
-    )
+    last: list[Tensor] = []
+    with dino(seed).vit.blocks[-1].attn.qkv.register_forward_hook(lambda _, inputs, output: last.append(output)):
+        dino(seed).vit.forward_features(normalise(tile, "imagenet"))
+    query, key, _ = last[0][0, 1:].double().chunk(3, 1)
 
     (ours,) = tower(seed)(tile, torch.from_numpy(labels)[None])
 
-    image = normalise(tile, "unit")[0].double().numpy()
-    theirs = plain.patch_vectors(arrays(small.state(seed)), image, heads=2, depth=4, units=units, regions=labels)
+    image, visual = normalise(tile, "unit")[0].double(), deepcopy(small.towers(seed=seed).visual).double()
+    theirs = plain.patch_vectors(visual, image, F.normalize(query + key, dim=1).numpy(), labels)
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
     np.testing.assert_allclose(ours[0].flatten(1).T, theirs, atol=1e-5)
 

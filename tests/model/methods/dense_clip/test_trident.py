@@ -28,8 +28,10 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.benchmark import AnnotatedSet
 from lexiseg_train.data.scenes import Scene
 from lexiseg_train.evaluation.benchmarks.run import DatasetRule, benchmark_run, total_counts
+from tests.golden import golden_inputs
 from tests.golden import trident as plain
 from tests.model.clip import small as clip
+from tests.model.clip.test_windowed import loop_of_mmsegmentation
 from tests.model.methods.dense_clip import small
 from tests.once import kept
 from tests.train.evaluation.colours import colours
@@ -107,7 +109,7 @@ def released_cosines(
     canvas = cv2.resize(rgb, (int(rgb.shape[1] * scale + 0.5), int(rgb.shape[0] * scale + 0.5)))
     sides = plain.preprocessed_size(canvas.shape[:2], clip.PATCH, SIDE)
     whole = plain.bilinear(canvas.transpose(2, 0, 1).astype(np.float64), sides)
-    corners = plain.crops(sides, SIDE, STRIDE)
+    corners = loop_of_mmsegmentation(*sides, SIDE, STRIDE)
     windows = [whole[:, y1:y2, x1:x2] for y1, x1, y2, x2 in corners]
     values = [clip_values(visual, normalised(window, "clip_rounded")) for window in windows]
     dino = small.dino(seed).vit
@@ -130,29 +132,19 @@ def released_cosines(
     return cosines.reshape(-1, *guided.shape[1:])
 
 
-def model_of(seed: int, **changes: Any) -> TridentSegmenter:
-    return small.trident_segmenter(seed=seed, **changes)
-
-
-def texts_of(seed: int, count: int = 5) -> Array:
-    drawn = np.random.default_rng(seed).normal(size=(count, 16))
-    units: Array = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return units
-
-
 @pytest.mark.parametrize(
     ("factor", "low_bound", "strips"), [(1.2, None, 1), (3.0, 0.6, 2)], ids=["as by default", "as for cityscapes"]
 )
 @pytest.mark.parametrize("seed", SEEDS)
 @torch.inference_mode()
 def test_cosines_are_those_of_the_released_code(seed: int, factor: float, low_bound: float | None, strips: int) -> None:
-    rgb, texts = photograph(seed), texts_of(seed)
-    model = model_of(seed, sam_factor=factor, sam_low_bound=low_bound, sam_strips=strips)
-    bank = TextBank(torch.from_numpy(texts).float(), np.arange(len(texts)), len(texts))
+    rgb, texts = photograph(seed), golden_inputs.unit_vectors(seed, "texts", 5, 16)
+    model = small.trident_segmenter(seed=seed, sam_factor=factor, sam_low_bound=low_bound, sam_strips=strips)
+    bank = TextBank(torch.from_numpy(texts), np.arange(len(texts)), len(texts))
 
     ours = model.class_scores(model.encode(rgb), bank)
 
-    theirs = released_cosines(seed, rgb, texts, factor, low_bound is None, halves=strips == 2)
+    theirs = released_cosines(seed, rgb, texts.astype(np.float64), factor, low_bound is None, halves=strips == 2)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
@@ -198,7 +190,7 @@ def test_labels_of_an_evaluation_are_those_of_the_released_code(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A low scale: probabilities of almost 1 would be equal in float32, and a region's most probable pixel any of them.
-    model, rgb, scale, threshold = model_of(seed), photograph(seed), 8.0, 0.3
+    model, rgb, scale, threshold = small.trident_segmenter(seed=seed), photograph(seed), 8.0, 0.3
     rule = DatasetRule(scale=scale, threshold=threshold, background=["sky", "wall"])
     names = ["background", "red", "green", "blue"]
     entries = tuple(map(ClassEntry, (*rule.background, *names[1:])))
