@@ -23,7 +23,6 @@ from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers
 from lexiseg_model.export.onnx_runtime import TENSORRT
 from lexiseg_model.export.runner import Engine, OnnxRunner
-from lexiseg_model.export.write import add_int8
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision
 from tests.model.export.small import BUCKET, edges, noise
@@ -205,13 +204,13 @@ needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="the e
     [("fast", "static", "int8"), ("exact", "static", "float32"), ("fast", "dynamic", "float32")],
 )
 def test_it_prefers_static_8_bits_unless_exact(
-    precision: Precision, how: str, numbers: Numbers, small_export: Path, caplog: pytest.LogCaptureFixture
+    precision: Precision, how: str, numbers: Numbers, small_int8: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    written = add_int8(small_export, manifest.read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
-    (small_export / MANIFEST).write_text(written.model_copy(update={"int8": how}).model_dump_json())
+    written = manifest.read(small_int8)
+    (small_int8 / MANIFEST).write_text(written.model_copy(update={"int8": how}).model_dump_json())
 
     with caplog.at_level(logging.INFO):
-        use_runtime(edges(), "openvino", Execution(CPU, precision), [small_export], edges)
+        use_runtime(edges(), "openvino", Execution(CPU, precision), [small_int8], edges)
 
     assert f"by OpenVINO: {numbers}, OpenVINO" in caplog.text
 
