@@ -1,4 +1,4 @@
-"""Import, input and answers of the method."""
+"""Import, input and answers of the method, and TII's own on random weights (`benchmarks released --store`)."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from benchmarks.released import falcon
+from benchmarks.released.differences import difference, picture
+from lexiseg_falcon.decoding import find
 from lexiseg_falcon.import_ import Options, read
+from lexiseg_falcon.network import ControlTokens
 from lexiseg_falcon.segmenter import FalconSegmenter, input_size, resized, tokens_of
 from lexiseg_model import tasks
 from lexiseg_model.catalogue.method import methods
@@ -147,3 +152,40 @@ def test_files_of_another_model_are_refused_in_a_sentence(
         read(Options(checkpoint=tmp_path))
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pixel_features_masks_and_scores_equal_the_released_codes(seed: int) -> None:
+    with np.load(falcon.ARRAYS) as arrays:
+        theirs = falcon.Output(*(torch.from_numpy(arrays[f"{name}_{seed}"]) for name in falcon.Output._fields))
+    model = falcon.segmenter(seed, len(theirs.tokens))
+
+    tensors = model.encode(picture(seed, falcon.SIZES[seed % 2])).tensors
+    prompt = tokens_of(torch.from_numpy(model.encode_texts([falcon.PHRASE])[0]))
+    image = tensors["keys"], tensors["values"]
+    ours = find(model.network, model.settings, image, prompt, lambda: None, torch.float32)
+
+    assert len(theirs.masks) >= 2
+    masks = torch.einsum("dhw,nd->nhw", tensors["pixels"], ours.queries[: falcon.N_STORED])
+    step = slice(None, None, falcon.STRIDE)
+    pairs = [
+        (ours.queries, theirs.queries),
+        (masks, theirs.masks),
+        (tensors["pixels"][step, step, step], theirs.features),
+        (ours.scores, scores_of(theirs, model.settings.tokens)),
+    ]
+    assert difference(pairs) <= 1e-4
+
+
+def scores_of(theirs: falcon.Output, ids: ControlTokens) -> Tensor:
+    """The probabilities of each object's tokens, times those of the tokens before the first."""
+    chance, presence, scores = 1.0, None, []
+    for token, probability in zip(theirs.tokens.tolist(), theirs.chances.tolist(), strict=True):
+        if token in (ids.coord, ids.seg) and presence is None:
+            presence, chance = chance, 1.0
+        chance *= probability
+        if token == ids.seg:
+            scores.append((presence or 1.0) * chance)
+            chance = 1.0
+    return torch.tensor(scores)

@@ -4,11 +4,13 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.tcl.network import KP_SCALE, KP_THRESHOLD, TclSettings
 from lexiseg_model.methods.unpair_seg.compatibility import QUALITY
@@ -67,3 +69,18 @@ def test_unpair_seg_merges_segments_by_the_configurations_thresholds() -> None:
 def test_unpair_segs_two_thresholds_of_quality_are_one() -> None:
     assert QUALITY == 0.65
     assert 1 / (1 + math.exp(-UnpairSegSettings().proposals.quality)) == pytest.approx(QUALITY, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        *((kind, {"window": 448, "stride": None}, "come together") for kind in (DenseClipSettings, SSegSettings)),
+        *((kind, {"window": 224, "stride": 228}, "leaves gaps") for kind in (DenseClipSettings, SSegSettings)),
+        *((kind, {"templates": "imagenet"}, "no template set") for kind in (DenseClipSettings, SSegSettings)),
+        (DenseClipSettings, {"prob_thd": 1.5}, "prob_thd"),
+        (DenseClipSettings, {"policy": "gem"}, "policy"),
+    ],
+)
+def test_contradictory_settings_are_refused(kind: type[StrictModel], changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        kind.model_validate(changes)

@@ -163,19 +163,13 @@ def owned(answer: Segmentation, label: str) -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize("background", [Background(), None], ids=["with background", "every pixel"])
-def test_sky_owns_the_top_of_a_landscape(
+def test_sky_owns_the_top_of_a_landscape_of_buildings_and_trees(
     tiny: TinySegmenter, photographs: Photographs, background: Background | None
 ) -> None:
     answer = ask(tiny, photographs["china"], "sky", "building", "trees", background=background)
 
     assert owned(answer, "sky")[:SKY_ROWS].mean() > 0.9
-
-
-def test_buildings_and_trees_are_both_found_in_a_landscape(tiny: TinySegmenter, photographs: Photographs) -> None:
-    answer = ask(tiny, photographs["china"], "sky", "building", "trees", background=None)
-
-    assert owned(answer, "building").mean() > 0.05
-    assert owned(answer, "trees").mean() > 0.05
+    assert min(owned(answer, "building").mean(), owned(answer, "trees").mean()) > 0.05
 
 
 @pytest.mark.parametrize("word", ["kitten", "feline"])
@@ -193,10 +187,6 @@ def test_an_absent_class_does_not_paint_the_photographs(tiny: TinySegmenter, pho
     painted = {name: owned(ask(tiny, rgb, "zebra"), "zebra").mean() for name, rgb in photographs.items()}
 
     assert np.mean(list(painted.values())) < 0.05, painted
-
-
-def test_a_cats_face_is_no_sheep(tiny: TinySegmenter, photographs: Photographs) -> None:
-    assert owned(ask(tiny, photographs["chelsea"], "sheep"), "sheep").mean() < 0.01
 
 
 def test_a_half_sized_image_pass_answers_much_the_same(tiny: TinySegmenter, photographs: Photographs) -> None:

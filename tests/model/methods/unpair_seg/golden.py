@@ -26,6 +26,7 @@ CHANNELS = (192, 384, 768, 1536)  # of the maps at strides 4, 8, 16, 32
 
 
 @kept
+@torch.inference_mode(False)  # cached, and the first caller may be in inference mode
 def official() -> State:
     """The 358 learned tensors of a checkpoint. Shared: never write into them."""
     state: State = golden_weights.build(golden_weights.unpair_seg_head(), SEED)

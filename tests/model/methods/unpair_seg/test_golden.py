@@ -1,12 +1,12 @@
-"""The authors' outputs: predictions between layers, suppression, and answers through the Segmenter interface.
+"""The authors' outputs: predictions between layers, suppression, answers through the interface, CLIP's own tower."""
 
-What CLIP's own tower has a part in is asked in `test_golden_trunk`.
-"""
+from functools import partialmethod
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.cards import InputSize
@@ -15,13 +15,15 @@ from lexiseg_model.features import Features, Layout, Plan
 from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.unpair_seg import compatibility
-from lexiseg_model.methods.unpair_seg.network import Restored, UnpairSegNetwork, restore
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
+from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, RegionAdapter
+from lexiseg_model.methods.unpair_seg.network import ADAPTER, CLIP, Restored, UnpairSegNetwork, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Point, Prompt
-from tests.golden import golden_inputs
+from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small
 from tests.model.methods.unpair_seg.golden import assert_close
@@ -206,3 +208,64 @@ def test_regions_are_named_by_the_references_ensemble() -> None:
 
     expected = torch.from_numpy(golden.reference()["ensemble_logits"]).log_softmax(1).T
     torch.testing.assert_close(found, expected, atol=golden.FEATURES, rtol=1e-4)
+
+
+SEEN = (150, 200)  # fills the upper three quarters of the input
+
+
+@pytest.fixture(scope="module")
+def restored() -> Restored:
+    """By way of the importer; let go after these tests."""
+    table = golden_weights.openclip_convnext_large_d_320()
+    images = {name: shape for name, shape in table.items() if name.startswith("visual.")}
+    texts = {CLIP + name: torch.zeros(shape) for name, shape in table.items() if name not in images}  # not asked here
+    state = golden.official() | golden_weights.build(images, SEED, prefix=CLIP) | texts
+    adapter = RegionAdapter(golden.CHANNELS, 256, width=256, blocks=2)  # a new one changes nothing
+    with pytest.MonkeyPatch.context() as patch:  # the weights themselves, of which a copy is 1.4 GB
+        patch.setattr(nn.Module, "load_state_dict", partialmethod(nn.Module.load_state_dict, assign=True))
+        return restore(state | {ADAPTER + name: value for name, value in adapter.state_dict().items()})
+
+
+@pytest.fixture(scope="module")
+def whole(restored: Restored) -> UnpairSegSegmenter:
+    """As released, with the grid of the fixture; its demo's filter comes after what it stores."""
+    card = catalogue.read_card(catalogue.bundled()["unpair-seg"])
+    changes = {"compatibility": "released", "proposals": {"grid": 5}, "cleaning": {"stability": 0, "specks": 0}}
+    size = InputSize(short_side=256, long_side=256, multiple=32)
+    card = card.model_copy(update={"input": size, "settings": card.settings | changes})
+    execution = Execution(torch.device("cpu"), "exact")
+    return UnpairSegSegmenter(restored, settings_of(card), card, "golden", execution)
+
+
+def tile() -> NDArray[np.uint8]:
+    """The fixture's image in the input's upper three quarters, grey below: uint8 [1, 3, 256, 256]."""
+    pixels = golden_inputs.image(SEED, "uni/image", *golden.SIZE)
+    pixels[golden.SIZE[0] * SEEN[0] // SEEN[1] :] = PADDING
+    assert golden_inputs.digest(pixels) == golden.ABOUT["images"]["uni/image"][2]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))[None]
+
+
+@pytest.mark.slow
+def test_the_interface_gives_the_reference_s_proposals(restored: Restored, whole: UnpairSegSegmenter) -> None:
+    assert not restored.towers.quick_gelu
+    assert lay_out(SEEN, 256, mode="released") == Canvas(golden.SIZE, (192, 256))
+    features = whole.assemble(Plan(SEEN, tile(), Layout((192, 256), golden.SIZE)), whole.encode_tiles(tile()))
+
+    masks = small.released_masks(whole, features)
+    quality = whole.propose(features).quality
+
+    reference = golden.reference()
+    assert_close(masks[:, 3::6, 3::6], "e2e_proposal", golden.UPSAMPLED)
+    np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), reference["e2e_proposal_area"], rtol=1e-3)
+    kept = torch.from_numpy(reference["e2e_ious_all"])[torch.from_numpy(reference["e2e_keep"]).long()]
+    torch.testing.assert_close(quality, kept.sigmoid(), atol=golden.QUALITY, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_interface_names_regions_as_the_reference(whole: UnpairSegSegmenter) -> None:
+    # Masks over the whole input, which the image fills.
+    features = whole.assemble(Plan(golden.SIZE, tile()), whole.encode_tiles(tile()))
+
+    found = whole.embed_masks(features, golden.normal("uni/pool_logits", (1, 4, 32, 32))[0])
+
+    assert_close(found, "clip_region_embedding", golden.FEATURES)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from lexiseg_model import tasks
 from lexiseg_model.cards import InputSize
@@ -241,21 +240,6 @@ def test_weights_without_clip_say_which_one_belongs_to_them(tmp_path: Path) -> N
 
     with pytest.raises(WeightsError, match=r"towers have to be given with them: .* convnext_large_d_320"):
         read_weights(tmp_path / "stage1.pth")
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_file_of_both_stages_is_read_with_its_adapter(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"stage2{suffix}"
-    state = whole() | {"adapter.output.bias": torch.ones(3)}
-    if suffix == ".pth":
-        torch.save(state, path)
-    else:
-        save_file(state, path)
-
-    found = read_weights(path)
-
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "network."])
