@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from lexiseg_model.catalogue import available as module
 from lexiseg_model.catalogue import models as catalogue
@@ -92,29 +92,11 @@ def test_a_card_that_does_not_validate_is_refused(tmp_path: Path, content: bytes
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "says"),
-    [
-        ("log_scale", None, "missing log_scale"),
-        ("surprise", torch.zeros(3), "unexpected surprise"),
-        (
-            "text_projection.weight",
-            torch.zeros(96, 512),
-            r"is \[.*\]; expected \[",
-        ),
-    ],
-)
-def test_weights_of_another_network_are_refused(
-    tmp_path: Path, name: str, value: torch.Tensor | None, says: str
-) -> None:
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     folder = copy_of_tiny(tmp_path, "mine")
-    tensors = load_file(folder / WEIGHTS) | ({} if value is None else {name: value})
-    if value is None:
-        del tensors[name]
-    save_file(tensors, tmp_path / "other.safetensors")
-    replace_weights(folder, (tmp_path / "other.safetensors").read_bytes())
+    replace_weights(folder, save(load_file(folder / WEIGHTS) | {"surprise": torch.zeros(3)}))
 
-    with pytest.raises(WeightsError, match=rf"mine.*{says}"):
+    with pytest.raises(WeightsError, match=r"mine.*unexpected surprise"):
         load("mine", models_dir=tmp_path, device="cpu")
 
 

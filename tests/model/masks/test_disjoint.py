@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lexiseg_model.masks.nms import BLOCK, OverlapRule, suppress
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.tasks.cut_outs import are_overlapping, confidence, painted
+from lexiseg_model.tasks.cut_outs import are_overlapping, painted
 from lexiseg_model.tasks.proposals import merge
 from lexiseg_model.types import Rle
 
@@ -33,14 +33,6 @@ def test_the_earlier_lies_on_top_and_what_is_not_shown_leaves_its_number_free() 
 def test_masks_that_share_a_pixel_overlap_and_those_side_by_side_do_not() -> None:
     assert are_overlapping(masks("xx...", ".xx.."), (1, 5))
     assert not are_overlapping(masks("xx...", "..xxx", "....."), (1, 5))
-
-
-def test_confidence_is_certain_far_from_the_edge_of_a_mask_and_torn_on_it() -> None:
-    logits = torch.tensor([[20.0, 20.0, 0.0, -20.0, -20.0]])
-
-    sure = confidence([logits, torch.full_like(logits, -20)], (1, 5))
-
-    np.testing.assert_allclose(sure[0], [1, 1, 0.5, 1, 1], atol=1e-6)
 
 
 TIE = 1e-5  # two ways to interpolate differ by rounding; pixels closer to a tie may go either way
@@ -149,14 +141,6 @@ def test_masks_go_as_one_by_one_over_several_blocks(rule: OverlapRule, largest: 
 
     assert found.tolist() == one_by_one(masks, scores, rule)
     assert 1 < len(found) < len(masks)
-
-
-def test_a_small_mask_inside_a_better_large_one_goes_and_not_the_other_way() -> None:
-    nested = torch.zeros(2, 8, 8, dtype=torch.bool)
-    nested[0], nested[1, 2:4, 2:4] = True, True
-
-    assert suppress(nested, torch.tensor([0.9, 0.8])).tolist() == [0]
-    assert suppress(nested, torch.tensor([0.8, 0.9])).tolist() == [1, 0]
 
 
 def test_no_masks_leave_none_and_empty_masks_suppress_nobody() -> None:

@@ -65,15 +65,6 @@ def test_a_small_map_is_resized_as_in_the_reference() -> None:
     np.testing.assert_allclose(refine(small, photograph()).numpy(), expected, atol=TOLERANCE, rtol=0)
 
 
-def test_probabilities_stay_probabilities() -> None:
-    probability = maps().softmax(0)
-
-    refined = refine(probability, photograph(), PamrSettings(3, (1, 4)))
-
-    torch.testing.assert_close(refined.sum(0), torch.ones(72, 100))
-    assert refined.min() >= 0
-
-
 def test_a_mask_is_refined_as_its_probability() -> None:
     logits = 4 * maps() - 2
 

@@ -157,11 +157,3 @@ def test_masks_and_images_of_any_size_have_the_bytes_of_the_plain_way(
     logits: NDArray[np.float32], size: tuple[int, int]
 ) -> None:
     assert encode_spans(cut(logits, size), size) == encode_mask(plain(logits, size))
-
-
-def test_a_mask_of_the_whole_image_is_one_run() -> None:
-    assert cut(np.ones((4, 4), np.float32), (40, 30)).tolist() == [[0, 1200]]
-
-
-def test_a_pixel_of_exactly_zero_belongs_to_the_mask() -> None:
-    assert cut(np.zeros((1, 1), np.float32), (2, 2)).tolist() == [[0, 4]]

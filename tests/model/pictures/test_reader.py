@@ -1,4 +1,4 @@
-"""Decoding to a size, and what the reader does where a gateway has neither simplejpeg nor OpenCV."""
+"""Decoding to a size, and what the reader does where a gateway has neither simplejpeg nor OpenCV; orientation."""
 
 import io
 import struct
@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
 from lexiseg_model.pictures.decoding import to_eight_bits, to_rgb
+from lexiseg_model.pictures.header import exif_orientation, read_header, upright, upright_size
 from lexiseg_model.pictures.reader import Picture, read
+from lexiseg_model.pictures.tiff import ORIENTATION
 from tests import pictures
 from tests.model.pictures.tiffs import by_hand, packed, tiff
 
@@ -36,7 +38,7 @@ def test_a_jpeg_has_the_same_pixels(short_side: int | None, monkeypatch: pytest.
 
 @pytest.mark.parametrize(("side", "orientation"), [(230, 1), (399, 6), (401, 1), (803, 8), (1701, 1)])
 def test_a_large_jpeg_has_the_pixels_of_its_png(side: int, orientation: int) -> None:
-    photograph = pictures.photograph("china").resize((round(1.5 * side), side))
+    photograph = pictures.photograph("china").resize((round(1.1 * side), side))
     jpeg = pictures.turned(photograph, orientation, "JPEG")
     with Image.open(io.BytesIO(jpeg)) as decoded:
         png = pictures.turned(decoded, orientation, "PNG")
@@ -264,3 +266,37 @@ def test_a_transparent_value_of_deep_grey_is_white() -> None:
 
     assert (rgb[:, :10] == 255).all()
     assert (rgb[:, 10:] == 40_000 >> 8).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_stored_pixels_are_turned_as_pillow_turns_them(orientation: int) -> None:
+    stored = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    picture = Image.fromarray(stored)
+    picture.getexif()[ORIENTATION] = orientation
+
+    shown = upright(stored, orientation)
+
+    assert np.array_equal(shown, np.asarray(ImageOps.exif_transpose(picture)))
+    assert shown.shape[:2] == upright_size((2, 3), orientation)
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_a_value_that_exif_does_not_know_means_as_stored(value: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = value
+
+    assert exif_orientation(exif.tobytes()) == 1
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0neither"])
+def test_exif_that_cannot_be_read_means_as_stored(exif: bytes) -> None:
+    assert exif_orientation(exif) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_xmp_alone_turns_nothing(kind: str) -> None:
+    content = pictures.turned_by_xmp(pictures.small().resize((40, 30)), 6, kind)
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.getexif()[ORIENTATION] == 6  # as Pillow understands it
+
+    assert read_header(content).size == (30, 40)

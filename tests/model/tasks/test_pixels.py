@@ -1,7 +1,8 @@
-"""Classes that compete for every pixel, over a Segmenter whose answers are known."""
+"""Classes that compete for every pixel, and meanings of a word, over a Segmenter with known answers."""
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_labels.answers import Sense
 from lexiseg_model.cards import ScoreRule
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Competing, TextBank
-from lexiseg_model.tasks import Options, segment
+from lexiseg_model.tasks import Options, Query, segment
+from lexiseg_model.tasks.senses import chosen_senses
 from lexiseg_model.types import Background, ClassEntry, Refinement, Segmentation, Task, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows
 from tests.model.stand_in import BACKGROUND_LOGIT, SCALE, ColourSegmenter, picture
 from tests.model.tasks import asking
 
@@ -59,14 +63,6 @@ def test_without_a_label_map_the_segments_are_the_same(task: Task) -> None:
 
     assert lean.segments == whole.segments
     assert lean.label_map.shape == (0, 0)
-
-
-@given(
-    st.lists(st.text("rgb.", min_size=5, max_size=5), min_size=1, max_size=6),
-    st.lists(st.sampled_from(["red", "green", "blue", "crimson", "zebra"]), min_size=1, unique=True),
-)
-def test_without_a_background_masks_are_disjoint_and_cover_the_image(rows: list[str], classes: list[str]) -> None:
-    assert (asking.stacked(ask(rows, *classes, background=None)).sum(0) == 1).all()
 
 
 @given(
@@ -170,15 +166,19 @@ def test_the_cards_threshold_drops_nothing_where_every_pixel_gets_a_class() -> N
     assert labels(ask(["rrrr", "rrrg"], "red", "green", background=None, score=AREA)) == ["red", "green"]
 
 
-@pytest.mark.parametrize("background", [None, Background()], ids=["every pixel", "with background"])
-def test_an_empty_vocabulary_is_refused(background: Background | None) -> None:
-    with pytest.raises(OptionError, match="at least one class"):
-        ask(FLAG, background=background)
-
-
-def test_a_threshold_is_refused_where_every_pixel_must_get_a_class() -> None:
-    with pytest.raises(OptionError, match="background=false"):
-        ask(FLAG, "red", background=None, threshold=0.1)
+@pytest.mark.parametrize(
+    ("classes", "more", "message"),
+    [
+        ((), {"background": None}, "at least one class"),
+        ((), {"background": Background()}, "at least one class"),
+        (("red",), {"background": None, "threshold": 0.1}, "background=false"),
+    ],
+)
+def test_what_cannot_be_asked_of_pixels_is_refused(
+    classes: tuple[str, ...], more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        ask(FLAG, *classes, **more)
 
 
 @pytest.mark.parametrize(("n_classes", "dtype"), [(255, np.uint8), (256, np.uint16), (700, np.uint16)])
@@ -265,3 +265,36 @@ def test_the_background_gives_way_to_stuff_that_is_there() -> None:
     assert areas(answer) == {"red": 1, "blue": 2, "green": 1}  # black is like none of them: the first is red, no stuff
     [_, blue, _] = answer.segments
     assert blue.score > 0.999  # the background had e^BACKGROUND_LOGIT
+
+
+PARROT = ClassEntry("parrot", senses=("red", "blue"))
+
+
+class _Explained(ColourSegmenter):
+    """Reads a text by what its gloss says."""
+
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
+        return super().encode_texts([text.rpartition(": ")[2] for text in texts])
+
+
+def query(rows: list[str], *classes: str | ClassEntry) -> Query:
+    segmenter = _Explained()
+    vocabulary = asking.vocabulary(*classes)
+    return Query(segmenter, segmenter.encode(picture(rows)), vocabulary, Options(), KnownRows(segmenter))
+
+
+def test_the_image_chooses_among_the_meanings_of_a_word() -> None:
+    assert chosen_senses(query(["bbgg"], "green", PARROT)) == (Sense(1, "blue", ("red",)),)
+    assert chosen_senses(query(["rrgg"], "green", PARROT)) == (Sense(1, "red", ("blue",)),)
+
+
+def test_a_word_without_meanings_has_none_to_choose_from() -> None:
+    assert chosen_senses(query(["rrgg"], "green", "red")) == ()
+
+
+def test_a_word_is_found_by_any_of_its_meanings() -> None:
+    asked = query(["bbgg"], "green", PARROT)
+
+    answer = segment("semantic", asked.segmenter, asked.features, asked.vocabulary)
+
+    assert asking.described(answer) == [("green", 2), ("parrot", 2)]

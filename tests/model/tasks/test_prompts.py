@@ -225,13 +225,6 @@ def test_all_masks_of_a_prompt_come_best_first() -> None:
     assert [segment.quality for segment in answer.segments] == pytest.approx(QUALITIES)
 
 
-def test_segments_come_in_the_order_of_the_prompts() -> None:
-    answer = click(BOX, CLICK, APART)
-
-    assert [segment.prompt_index for segment in answer.segments] == [0, 1, 1, 1, 2]
-    assert [segment.id for segment in answer.segments] == [1, 2, 3, 4, 5]
-
-
 def test_without_classes_labels_are_null_and_the_score_is_the_quality() -> None:
     for segment in click(CLICK, BOX).segments:
         assert segment.label is None

@@ -85,6 +85,13 @@ def shown(number: int, corner: Corner) -> Start:
     return Start(number, Prompt(box=box(corner)))
 
 
+def following(model: ColourSegmenter, corner: Corner) -> Follower:
+    """After the first frame, with a red square."""
+    follower = Follower()
+    follower.step(model, features(model, red=corner), [shown(1, corner)])
+    return follower
+
+
 def mask_of(sight: Sight) -> Mask:
     assert sight.mask is not None, f"object {sight.number} is lost"
     mask = (sight.mask.masks[0] > 0).numpy()
@@ -120,8 +127,7 @@ def test_objects_that_cross_keep_their_numbers(model: ColourSegmenter) -> None:
 
 
 def test_an_object_that_leaves_is_lost_and_found_where_it_comes_back(model: ColourSegmenter) -> None:
-    follower = Follower()
-    follower.step(model, features(model, red=(4, 4)), [shown(1, (4, 4))])
+    follower = following(model, (4, 4))
 
     gone = [follower.step(model, features(model))[0] for _ in range(MAX_MISSES + 2)]
     back = [follower.step(model, features(model, red=(48, 24)))[0] for _ in range(2)]
@@ -132,8 +138,7 @@ def test_an_object_that_leaves_is_lost_and_found_where_it_comes_back(model: Colo
 
 
 def test_an_object_that_is_hidden_for_a_moment_is_not_lost(model: ColourSegmenter) -> None:
-    follower = Follower()
-    follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
+    follower = following(model, (20, 10))
     follower.step(model, features(model))
 
     (sight,) = follower.step(model, features(model, red=(22, 10)))
@@ -142,8 +147,7 @@ def test_an_object_that_is_hidden_for_a_moment_is_not_lost(model: ColourSegmente
 
 
 def test_something_else_in_its_place_is_not_the_object(model: ColourSegmenter) -> None:
-    follower = Follower()
-    follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
+    follower = following(model, (20, 10))
 
     for _ in range(MAX_MISSES):
         (sight,) = follower.step(model, features(model, green=(20, 10)))
@@ -165,8 +169,7 @@ def test_objects_come_and_go(model: ColourSegmenter) -> None:
 
 
 def test_memory_does_not_grow_with_the_frames(model: ColourSegmenter) -> None:
-    follower = Follower()
-    follower.step(model, features(model, red=(4, 4)), [shown(1, (4, 4))])
+    follower = following(model, (4, 4))
     held = []
     for step in range(40):
         follower.step(model, features(model, red=(4 + step, 4 + step // 3)))
@@ -206,8 +209,7 @@ def test_an_object_that_comes_nearer_grows(model: ColourSegmenter) -> None:
 
 
 def test_of_a_mask_in_pieces_the_largest_is_followed(model: ColourSegmenter) -> None:
-    follower = Follower()
-    follower.step(model, features(model, red=(20, 10)), [shown(1, (20, 10))])
+    follower = following(model, (20, 10))
     rgb = scene(red=(20, 10))
     rgb[:, 27:29] = COLOURS["blue"]  # a gap: 7 columns on its left, 3 on its right
     pieces = (rgb == COLOURS["red"]).all(-1)
@@ -255,10 +257,7 @@ def whole() -> WholeColours:
 
 @pytest.fixture
 def follower(whole: WholeColours) -> Follower:
-    """After the first frame, with a red square."""
-    follower = Follower()
-    follower.step(whole, whole.encode(scene(red=HERE)), [Start(1, Prompt(box=box(HERE)))])
-    return follower
+    return following(whole, HERE)
 
 
 def next_sight(follower: Follower, whole: ColourSegmenter, rgb: NDArray[np.uint8]) -> Sight:
