@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.exportable import TorchPass, require_compiler
 from lexiseg_model.export.manifest import MANIFEST, RANGES, read
+from lexiseg_model.features import TileFeatures
 from lexiseg_model.resources import device
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision, Runtime
-from tests.model.export.small import BUCKET, SmallSegmenter, edges, noise
+from tests.model.export.small import BUCKET, Edges, SmallSegmenter, edges, noise
 from tests.model.export.test_runner import versions
-from tests.model.methods.s_seg_plus import small as s_seg_plus
+from tests.model.stand_in import ColourSegmenter
 
 FAST = Execution(torch.device("cpu"), "fast")
 
@@ -148,9 +150,19 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.fx.GraphModul
     torch.compiler.reset()
 
 
+class ByTorch(TorchPass, ColourSegmenter):
+    """The two convolutions of `Edges` by torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._execution, self._network = CPU, Edges()
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        return tuple(self._network(tiles))
+
+
 def test_a_compiled_image_pass_gives_the_same_maps(graphs: list[torch.fx.GraphModule]) -> None:
-    segmenter = s_seg_plus.segmenter()
-    tiles = noise(1, (64, 96))
+    segmenter, tiles = ByTorch(), noise(1, BUCKET)
     before = segmenter.encode_tiles(tiles)
 
     use_runtime(segmenter, "torch-compile", CPU, [], lambda: segmenter)

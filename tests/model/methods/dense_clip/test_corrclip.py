@@ -64,7 +64,8 @@ def test_patches_are_those_of_the_released_code(seed: int, kinds: int, lowest: i
     tile = torch.from_numpy(pixels(seed)).permute(2, 0, 1)[None]
     labels = regions(seed, kinds) + lowest
     last: list[Tensor] = []
-    with dino(seed).vit.blocks[-1].attn.qkv.register_forward_hook(lambda _, inputs, output: last.append(output)):
+    qkv = dino(seed).vit.blocks[-1].get_submodule("attn.qkv")
+    with qkv.register_forward_hook(lambda _, inputs, output: last.append(output)):
         dino(seed).vit.forward_features(normalise(tile, "imagenet"))
     query, key, _ = last[0][0, 1:].double().chunk(3, 1)
 
