@@ -1,8 +1,10 @@
-"""Both towers from the hub's cache, from files, from memory."""
+"""Both towers from the hub's cache, from files, from memory; what an image tower takes."""
 
 import logging
 from pathlib import Path
 
+import numpy as np
+import open_clip
 import pytest
 import torch
 from huggingface_hub import constants
@@ -11,8 +13,10 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import clip_from_files, clip_from_hub, clip_from_state, known_architecture
-from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.clip.vision import require_plain_vit, tokens_before_last_block
+from lexiseg_model.errors import OptionError, ShapeError, WeightsError
 from tests.model.clip import small
 
 ARCHITECTURE = small.ARCHITECTURE
@@ -115,3 +119,32 @@ def test_without_the_hub_the_two_ways_are_named() -> None:
         WeightsError, match=r"hub can be reached, or bring .* `lexiseg models import .* clip=FILE or tower=FILE"
     ):
         clip_from_hub(ARCHITECTURE, "unknown")
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 33, 32), (1, 3, 32, 31), (1, 3, 0, 32), (3, 32, 32), (1, 1, 32, 32)])
+def test_images_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="expected"):
+        tokens_before_last_block(small.visual(), torch.zeros(shape), "size")
+
+
+def test_towers_whose_last_block_cannot_be_opened_are_refused() -> None:
+    pooling = open_clip.transformer.VisionTransformer(32, 8, 32, 1, 2, 2.0, output_dim=16, attentional_pool=True)
+    custom = open_clip.transformer.VisionTransformer(32, 8, 32, 1, 2, 2.0, output_dim=16, block_type="custom")
+
+    with pytest.raises(WeightsError, match="pools otherwise"):
+        require_plain_vit(pooling)
+    with pytest.raises(WeightsError, match="plain attention blocks"):
+        require_plain_vit(custom)
+    with pytest.raises(WeightsError, match="Linear"):
+        require_plain_vit(torch.nn.Linear(2, 2))
+
+
+def test_pixels_are_normalised_as_by_open_clip() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, 40, 56), np.uint8)
+    mean, std = (
+        np.array(each)[:, None, None] for each in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    )
+
+    found = normalise(torch.from_numpy(image), "clip")
+
+    np.testing.assert_allclose(found.numpy(), (image / 255 - mean) / std, rtol=1e-6, atol=1e-6)

@@ -1,16 +1,20 @@
-"""Zips and tars of strangers: no size that a file states is believed before it is within bounds."""
+"""Zips and tars of strangers: no size that a file states is believed before it is within bounds; names of files."""
 
 import gzip
 import io
+import json
+import os
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lexiseg_model.errors import TooManyEntriesError
 from lexiseg_model.files.archives import MAX_TAR_FILE, MAX_TAR_HEADER, entries_of, files_in, open_tar, open_zip
+from lexiseg_model.files.names import as_text, from_text, on_one_line, to_utf8, visible_files
 
 DIRECTORY = 51 * 20  # bytes of it in `zipped(20)`: 46 and a name of five characters
 OF_ENTRY, OFFSET, FLAGS = b"PK\1\2", 42, 8  # of an entry in a directory, its place of the header, and its flags
@@ -133,3 +137,26 @@ def test_a_compressed_tar_is_opened_only_where_that_is_asked_for() -> None:
         assert archive.getnames() == ["a"]
     with pytest.raises(tarfile.ReadError):
         open_tar(io.BytesIO(content))
+
+
+LATIN = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize("name", [LATIN, "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "plain"])
+def test_a_name_survives_as_text_and_as_json(name: str) -> None:
+    assert from_text(as_text(name).encode().decode()) == name
+    assert json.loads(to_utf8(json.dumps(name, ensure_ascii=False))) == name
+
+
+def test_a_name_is_one_line_in_a_list() -> None:
+    assert on_one_line("a\nb\x1b\u2028\x85c") == "a_b___c"
+
+
+def test_hidden_files_and_folders_are_not_listed(tmp_path: Path) -> None:
+    for name in ("b.jpg", "._b.jpg", ".thumbnails/b.jpg", "below/a.jpg", "below/.DS_Store", f"{LATIN}.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+
+    listed = [path.relative_to(tmp_path).as_posix() for path in visible_files(tmp_path)]
+
+    assert listed == ["b.jpg", "below/a.jpg", f"{LATIN}.jpg"]

@@ -152,7 +152,7 @@ def test_it_is_the_interpolated_mask_where_that_is_not_below_zero(
     arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=LOGITS),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_masks_and_images_of_any_size_have_the_bytes_of_the_plain_way(
     logits: NDArray[np.float32], size: tuple[int, int]
 ) -> None:

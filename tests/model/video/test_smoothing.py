@@ -8,9 +8,10 @@ from torch import Tensor
 from benchmarks.clips.flicker import flicker
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Vocabulary
-from lexiseg_model.video.memory import Motion, MotionEstimator, Picture, ScoreSmoother, VideoMemory
+from lexiseg_model.video.memory import Motion, MotionEstimator, ScoreSmoother, VideoMemory
 from lexiseg_model.vocabulary.bank import KnownRows
 from tests.model.conftest import Photographs
 from tests.model.video.scenes import WINDOW, noisy, plan_of, window
@@ -100,7 +101,8 @@ def test_a_still_scene_flickers_less_than_half_as_much_and_keeps_what_it_shows(
     tiny: TinySegmenter, photographs: Photographs
 ) -> None:
     scene = photographs["china"][:, :480]
-    frames = [noisy(scene, seed) for seed in range(6)]
+    plans = [tiny.plan(noisy(scene, seed)) for seed in range(6)]
+    frames = [(plan, tiny.assemble(plan, tiny.encode_tiles(plan.tiles))) for plan in plans]
 
     as_it_is, steadied = (labels_of(tiny, frames, VideoMemory(weight)) for weight in (0.0, 0.8))
 
@@ -134,14 +136,12 @@ def test_what_is_remembered_does_not_grow() -> None:
     assert memory.nbytes == 0
 
 
-def labels_of(segmenter: TinySegmenter, frames: list[Picture], memory: VideoMemory) -> list[LabelMap]:
+def labels_of(segmenter: TinySegmenter, frames: list[tuple[Plan, Features]], memory: VideoMemory) -> list[LabelMap]:
     """Label maps of the frames of one stream."""
     vocabulary = Vocabulary(tuple(ClassEntry(name) for name in ("building", "tree", "sky", "water")))
     rows = KnownRows(segmenter)
     maps = []
-    for rgb in frames:
-        plan = segmenter.plan(rgb)
-        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    for plan, features in frames:
         memory.look(plan)
         options = tasks.Options(steady=memory.steady)
         segmentation = tasks.segment("semantic", segmenter, features, vocabulary, options, rows)
