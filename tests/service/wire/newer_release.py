@@ -13,12 +13,12 @@ UNKNOWN_WORD = "of-a-newer-release"
 UNKNOWN_FIELDS = b"\xa0\x1f\x07" + b"\xa1\x1f12345678" + b"\xa2\x1f\x04more" + b"\xa5\x1f1234"
 
 
-def with_more_fields(message: M, fields: bytes = UNKNOWN_FIELDS) -> M:
+def with_more_fields(message: M) -> M:
     """A copy whose every nested message holds more fields."""
     newer = type(message)()
     newer.CopyFrom(message)
     for each in messages_in(newer):
-        each.MergeFromString(fields)
+        each.MergeFromString(UNKNOWN_FIELDS)
     return newer
 
 

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from lexiseg_model.cards import ModelCard, PanopticRule, PromptQuality, Quality, ScoreRule, ThingBelief
@@ -44,51 +44,28 @@ def changed(place: Place, value: Any) -> Any:
     """The JSON values of the card, with another one at a place; in a list it is one more item."""
     values = json.loads(CARD.model_dump_json())
     *above, last = place
-    inside = values
-    for name in above:
-        inside = inside[name]
+    inside = reduce(getitem, above, values)
     inside[last] = [*inside[last], value] if isinstance(inside.get(last), list) else value
     return values
 
 
-def without(place: Place) -> Any:
-    """The JSON values of the card, without a field; a list keeps its items."""
-    values = json.loads(CARD.model_dump_json())
-    *above, last = place
-    inside = values
-    for name in above:
-        inside = inside[name]
-    if not isinstance(inside[last], list):
-        del inside[last]
-    return values
-
-
-def test_the_places_with_words_are_found() -> None:
-    assert set(words_of(ModelCard)) >= {("tasks",), ("refine",), ("refinements",), ("panoptic", "source")}
-
-
 @pytest.mark.parametrize("place", list(words_of(ModelCard)), ids=".".join)
 def test_an_unknown_word_is_left_out_and_the_rest_of_the_card_stays(place: Place) -> None:
-    read = read_card(json.dumps(changed(place, UNKNOWN_WORD)))
+    expected = json.loads(CARD.model_dump_json())
+    *above, last = place
+    inside = reduce(getitem, above, expected)
+    if not isinstance(inside[last], list):  # a list keeps its items
+        del inside[last]
 
-    assert read == ModelCard.model_validate(without(place))
+    assert read_card(json.dumps(changed(place, UNKNOWN_WORD))) == ModelCard.model_validate(expected)
 
 
-OBJECTS: list[Place] = [(), ("input",), ("background",), ("panoptic",), ("panoptic", "things"), ("score",)]
-OBJECTS += [("quality", "voc21"), ("prompt_quality", "coco")]
+OBJECTS: list[Place] = [(), ("input",), ("background",), ("panoptic", "things"), ("score",), ("quality", "voc21")]
 
 
-@given(
-    name=st.text(),
-    value=st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=5,
-    ),
-    place=st.sampled_from(OBJECTS),
-)
-def test_unknown_fields_are_left_out_wherever_they_are(name: str, value: Any, place: Place) -> None:
-    assert read_card(json.dumps(changed((*place, f"new {name}"), value))) == CARD
+@pytest.mark.parametrize("place", OBJECTS)
+def test_unknown_fields_are_left_out_wherever_they_are(place: Place) -> None:
+    assert read_card(json.dumps(changed((*place, "new"), [{"of": None}]))) == CARD
 
 
 def test_an_object_goes_with_a_field_that_it_needs() -> None:
@@ -129,8 +106,3 @@ def test_a_card_that_no_request_could_use_is_none(text: str) -> None:
 
     assert read is None
     assert logs[-1]["event"] == "card not understood"
-
-
-def test_a_card_on_disk_is_read_strictly() -> None:
-    with pytest.raises(ValidationError):
-        ModelCard.model_validate(changed(("refinements",), UNKNOWN_WORD))
