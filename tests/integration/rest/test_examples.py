@@ -81,17 +81,6 @@ def test_a_vocabulary_keeps_examples_when_their_photograph_is_gone(client: httpx
     assert again.status_code == 201, again.text
 
 
-def test_an_example_that_does_not_fit_the_image_names_its_field(client: httpx.Client) -> None:
-    for example, field in (
-        ({"box": [0, 0, 5000, 10]}, "box"),
-        ({"mask": {"format": "coco_rle", "size": [2, 2], "counts": "04"}}, "mask.size"),
-    ):
-        answer = client.post("/segment", json={"image": encoded("china"), "classes": [by_example("a", example)]})
-
-        found = [error["field"] for error in answer.json()["errors"]]
-        assert (answer.status_code, found) == (422, [f"classes.0.examples.0.{field}"])
-
-
 def test_everything_answers_with_neither_words_nor_prompts_and_words_name_it_later(client: httpx.Client) -> None:
     everything = ask(client, photograph("coffee"), task="everything")
 
