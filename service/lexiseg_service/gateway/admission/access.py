@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lexiseg_service.errors import MalformedRequest, NotAllowed, Unauthorized
-from lexiseg_service.gateway.admission.key_file import Entry, Scope, WatchedFile, digest_of, read_keys
+from lexiseg_service.gateway.admission.key_file import Entry, Scope, WatchedKeys, digest_of
 from lexiseg_service.gateway.admission.limits import ClientLimits, Rule, client_of
 from lexiseg_service.gateway.admission.redis_limits import RedisLimits
 from lexiseg_service.redis_link import open_link
@@ -30,9 +30,8 @@ class Keys:
     """The valid keys, reloaded when the key file changes. If none is configured, requests need no key."""
 
     def __init__(self, settings: Settings) -> None:
-        entries = read_keys(settings)
-        self._file = WatchedFile("API keys", settings.api_keys_file, lambda: read_keys(settings), entries)
-        self.are_required = bool(entries)  # never changes: a reloaded file without keys is rejected
+        self._keys = WatchedKeys(settings)
+        self.are_required = bool(self._keys.entries)  # never changes: a reloaded file without keys is rejected
 
     def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
         """The id of a key that has the scope; None if requests need no key."""
@@ -43,7 +42,7 @@ class Keys:
         digest = digest_of(key)
         matched: Entry | None = None
         # Compare with every entry in constant time: the duration must reveal nothing about the keys.
-        for entry in self._file.content:
+        for entry in self._keys.entries:
             if hmac.compare_digest(digest, entry.digest):
                 matched = entry
         if matched is None:
@@ -54,11 +53,11 @@ class Keys:
         return matched.identity
 
     def may(self, identity: str, scope: Scope) -> bool:
-        return any(entry.identity == identity and scope in entry.scopes for entry in self._file.content)
+        return any(entry.identity == identity and scope in entry.scopes for entry in self._keys.entries)
 
     def rule(self, identity: str, common: Rule) -> Rule:
         """The limits of a key: its own where it has some, else the common ones."""
-        entries = self._file.content
+        entries = self._keys.entries
         quotas: dict[str, Any] = next((dict(entry.quotas) for entry in entries if entry.identity == identity), {})
         if "rate" in quotas and "burst" not in quotas:
             quotas["burst"] = max(1, math.ceil(quotas["rate"]))

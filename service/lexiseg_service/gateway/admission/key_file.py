@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, get_args
 
 import structlog
 
@@ -33,32 +33,30 @@ A_LINE = (
     "lines `ID SHA256`, optionally followed by `SCOPE+SCOPE` of segment, vocabularies, admin, and by `NAME=NUMBER` of "
     "rate, burst, concurrent, daily; see `lexiseg keys new`"
 )
-T = TypeVar("T")
 logger = structlog.get_logger("lexiseg.files")
 CHECK_SECONDS = 1.0
 MAX_FILE_BYTES = 16 * 2**20
 
 
-class WatchedFile(Generic[T]):
-    """The content of a file, checked for changes at most once a second; one written just now is read a check later.
+class WatchedKeys:
+    """The keys of the settings; their file is looked at for changes at most once a second.
 
-    A file that disappears or cannot be parsed is logged once, and the previous content stays.
+    A file that was written just now is read a look later; one that is gone or wrong is logged once, and the previous
+    keys stay.
     """
 
-    def __init__(self, what: str, path: Path | None, parse: Callable[[], T], content: T) -> None:
-        self._what = what
-        self._path = path
-        self._parse = parse
-        self._content = content
-        self._read_version = self._last_version = _version(path)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._entries = read_keys(settings)
+        self._read_version = self._last_version = _version(settings.api_keys_file)
         self._checked = time.monotonic()
 
     @property
-    def content(self) -> T:
-        """The newest content that could be parsed."""
-        if self._path is not None and time.monotonic() - self._checked >= CHECK_SECONDS:
-            self._check(self._path)
-        return self._content
+    def entries(self) -> tuple[Entry, ...]:
+        path = self._settings.api_keys_file
+        if path is not None and time.monotonic() - self._checked >= CHECK_SECONDS:
+            self._check(path)
+        return self._entries
 
     def _check(self, path: Path) -> None:
         self._checked = time.monotonic()
@@ -70,11 +68,11 @@ class WatchedFile(Generic[T]):
         try:
             if version is not None and (not path.is_file() or version[2] > MAX_FILE_BYTES):  # a pipe would block
                 raise InvalidValue(f"expected a file of at most {MAX_FILE_BYTES:,} bytes")
-            self._content = self._parse()
-        except (InvalidValue, OSError, UnicodeDecodeError) as error:
-            logger.error(f"{self._what} cannot be read; the previous content stays", path=str(path), error=str(error))
+            self._entries = read_keys(self._settings)
+        except (InvalidValue, OSError) as error:
+            logger.error("API keys cannot be read; the previous content stays", path=str(path), error=str(error))
             return
-        logger.info(f"{self._what} read again", path=str(path))
+        logger.info("API keys read again", path=str(path))
 
 
 def _version(path: Path | None) -> tuple[int, int, int] | None:

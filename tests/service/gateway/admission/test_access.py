@@ -1,4 +1,5 @@
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from structlog.testing import capture_logs
 from lexiseg_service.errors import InvalidValue, Unauthorized
 from lexiseg_service.gateway.admission import key_file
 from lexiseg_service.gateway.admission.access import Keys, key_of
-from lexiseg_service.gateway.admission.key_file import WatchedFile, line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
 
@@ -101,105 +102,66 @@ def test_two_lines_of_one_id_have_the_same_limits() -> None:
         ring(*lines)
 
 
-def test_a_key_that_is_added_is_valid_and_one_that_is_removed_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(key_file, "CHECK_SECONDS", 0.0)
-    path = tmp_path / "keys.txt"
-    path.write_text(line_of("old", "a") + "\n")
-    keys = Keys(Settings(api_keys_file=path))
+class KeyFile:
+    """A file of keys that is looked at each time: it begins with the key `old`."""
 
-    path.write_text(line_of("new", "other") + "\n")
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "keys.txt"
+        self.write("old")
+        self.keys = Keys(Settings(api_keys_file=self.path))
 
-    assert keys.identify("other") == "new"
-    with pytest.raises(Unauthorized):
-        keys.identify("a")
+    def write(self, *keys: str) -> None:
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("\n".join(line_of(key, key) for key in keys))
+        fresh.replace(self.path)
 
-
-@pytest.fixture(autouse=True)
-def _checks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_file, "CHECK_SECONDS", 0.0)
+    def valid(self) -> list[str]:
+        valid = []
+        for key in ("old", "new"):
+            with suppress(Unauthorized):
+                valid += [self.keys.identify(key) or ""]
+        return valid
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "file.txt"
-    path.write_text("1")
-    return path
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyFile:
+    monkeypatch.setattr(key_file, "CHECK_SECONDS", 0.0)
+    return KeyFile(tmp_path)
 
 
-def watching(path: Path) -> WatchedFile[int]:
-    def parse() -> int:
-        try:
-            return int(path.read_text())
-        except ValueError:
-            raise InvalidValue("no number") from None
-
-    return WatchedFile("numbers", path, parse, parse())
-
-
-def replace(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(path)
-
-
-def test_new_content_is_read_once(path: Path) -> None:
-    watched = watching(path)
-    replace(path, "2")
-
-    with capture_logs() as lines:
-        assert [watched.content, watched.content] == [2, 2]
-
-    assert [line["event"] for line in lines] == ["numbers read again"]
-
-
-def test_invalid_content_is_logged_once_and_the_previous_stays(path: Path) -> None:
-    watched = watching(path)
-    replace(path, "words")
-
-    with capture_logs() as lines:
-        assert [watched.content, watched.content] == [1, 1]
-
-    assert [(line["log_level"], line["error"]) for line in lines] == [("error", "no number")]
-
-
-def test_a_file_that_is_gone_keeps_its_content_and_is_read_when_it_is_back(path: Path) -> None:
-    watched = watching(path)
-    with capture_logs() as lines:
-        path.unlink()
-        assert watched.content == 1
-        path.write_text("2")
-        assert watched.content == 2
-
-    assert [line["log_level"] for line in lines] == ["error", "info"]
-
-
-def test_a_file_that_is_being_written_is_read_when_it_stays_the_same(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_changed_file_is_read_once_as_soon_as_nobody_writes_it(
+    file: KeyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched = watching(path)
+    file.write("new")
+    with capture_logs() as lines:
+        assert [file.valid(), file.valid()] == [["new"]] * 2
     monkeypatch.setattr(key_file, "_is_recent", lambda version: True)
-    replace(path, "2")
+    file.write("old", "new")
 
-    assert [watched.content, watched.content] == [1, 2]
+    assert [line["event"] for line in lines] == ["API keys read again"]
+    assert [file.valid(), file.valid()] == [["new"], ["old", "new"]]
 
 
-@pytest.mark.parametrize("other", ["pipe", "endless", "folder", "large"])
-def test_what_might_block_or_never_end_is_not_read(path: Path, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = watching(path)
-    path.unlink()
-    if other == "pipe":
-        os.mkfifo(path)
+@pytest.mark.parametrize("other", ["words", "gone", "pipe", "endless", "folder", "large"])
+def test_what_is_no_file_of_keys_is_logged_once_and_the_previous_keys_stay(
+    file: KeyFile, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.path.unlink()
+    if other == "words":
+        file.path.write_text("words")
+    elif other == "pipe":
+        os.mkfifo(file.path)
     elif other == "endless":
-        path.symlink_to("/dev/zero")
+        file.path.symlink_to("/dev/zero")
     elif other == "folder":
-        path.mkdir()
-    else:
-        monkeypatch.setattr(key_file, "MAX_FILE_BYTES", 100)
-        path.write_text("2" * 101)
+        file.path.mkdir()
+    elif other == "large":
+        monkeypatch.setattr(key_file, "MAX_FILE_BYTES", 10)
+        file.write("new")
 
     with capture_logs() as lines:
-        assert [watched.content, watched.content] == [1, 1]
-
+        assert [file.valid(), file.valid()] == [["old"]] * 2
     assert [line["log_level"] for line in lines] == ["error"]
+    if other == "gone":
+        file.write("new")
+        assert file.valid() == ["new"]

@@ -1,4 +1,4 @@
-"""The limits of one client, counted in Redis for all gateways."""
+"""What Redis keeps of the limits of a client, and what becomes of it while Redis is away."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,31 +8,13 @@ import pytest
 import redis
 
 from lexiseg_service.errors import RateLimited
-from lexiseg_service.gateway.admission import redis_limits
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.gateway.admission.redis_limits import RedisLimits, _renew
 from lexiseg_service.redis_link import RedisLink
 from tests.redis_server import RedisServer
 from tests.waiting import SOON
 
-PLACES = "lexiseg:limit:{a}:places"
-DUE = "lexiseg:limit:{a}:due"
-DAY = "lexiseg:limit:{a}:day"
-MIDNIGHT = 20_000 * 86_400  # of some day
-
-
-@pytest.fixture
-def at(inside: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets Redis' time in seconds: a day must not end while a test counts."""
-    script = redis_limits.ADMIT.replace("redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, 1)")
-    assert script != redis_limits.ADMIT
-    monkeypatch.setattr(redis_limits, "ADMIT", script)
-
-    def set_time(seconds: int) -> None:
-        inside.delete("clock")
-        inside.rpush("clock", seconds, 0)
-
-    return set_time
+PLACES, DUE, DAY = (f"lexiseg:limit:{{a}}:{name}" for name in ("places", "due", "day"))
 
 
 def limited(rule: Rule, link: RedisLink, lease: float = 30.0) -> RedisLimits:
@@ -51,53 +33,14 @@ async def refusal(limits: RedisLimits) -> int:
     return int(caught.value.headers["Retry-After"])
 
 
-async def test_gateways_count_one_clients_rate_together(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
-    one, other = (limited(Rule(rate=0.001, burst=2), link()) for _ in range(2))
-    await pass_through(one)
-    await pass_through(other)
-
-    assert 900 < await refusal(one) <= 1000
-    assert 0 < inside.pttl(DUE) <= 2_001_000
-    inside.set(DUE, float(inside.get(DUE) or 0) - 1000)  # a thousand seconds pass
-    await pass_through(other)
-    await refusal(one)
-    await pass_through(one, "b")
-
-
-async def test_gateways_count_one_clients_day_together(
-    link: Callable[..., RedisLink], inside: redis.Redis, at: Callable[[int], None]
-) -> None:
-    one, other = (limited(Rule(daily=2, concurrent=5), link()) for _ in range(2))
-    at(MIDNIGHT - 60)
-    await pass_through(one)
-    await pass_through(other)
-
-    assert await refusal(one) == 60
-    await pass_through(one, "b")
-    at(MIDNIGHT)
-    await pass_through(other)
-    assert inside.hget(DAY, "used") == b"1"
-    assert 0 < inside.ttl(DAY) <= 172_800
-
-
-async def test_a_request_within_a_stream_counts_for_rate_and_day_in_the_place_of_the_stream(
-    link: Callable[..., RedisLink], inside: redis.Redis, at: Callable[[int], None]
-) -> None:
-    one, other = (limited(Rule(rate=0.001, burst=3, daily=3, concurrent=1), link()) for _ in range(2))
-    at(MIDNIGHT)
-    async with one.admit("a"):
-        await one.count("a")
-        await other.count("a")
-
+async def test_what_is_counted_expires(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
+    limits = limited(Rule(rate=0.001, burst=2, daily=2, concurrent=1), link())
+    async with limits.admit("a"):
         assert inside.zcard(PLACES) == 1
-        assert inside.hget(DAY, "used") == b"3"
-        with pytest.raises(RateLimited, match="today"):
-            await other.count("a")
-        inside.hset(DAY, "used", 0)
-        with pytest.raises(RateLimited, match="a second"):
-            await one.count("a")
-        assert inside.hget(DAY, "used") == b"0"  # a refused request does not count
-    await one.close()
+        assert 0 < inside.pttl(PLACES) <= 31_000
+
+    assert 0 < inside.pttl(DUE) <= 1_001_000
+    assert 0 < inside.ttl(DAY) <= 172_800
 
 
 async def test_a_client_without_limits_needs_no_redis(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
@@ -107,14 +50,6 @@ async def test_a_client_without_limits_needs_no_redis(link: Callable[..., RedisL
     await only_places.count("a")
 
     assert inside.dbsize() == 0
-
-
-async def test_gateways_count_one_clients_concurrent_places_together(link: Callable[..., RedisLink]) -> None:
-    one, other = (limited(Rule(concurrent=1), link()) for _ in range(2))
-    async with one.admit("a"):
-        assert await refusal(other) == 1
-
-    await pass_through(other)
 
 
 async def test_the_places_of_a_gateway_that_died_expire(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
