@@ -44,6 +44,7 @@ class KnownBackend:
     asked: list[WorkerRequest] = field(default_factory=list)
     failure: Exception | None = None
     now: Health = WARM
+    models: list[ModelCard] = field(default_factory=lambda: [card(tasks=("semantic", "panoptic", "prompt"))])
     changes: dict[str, Any] = field(default_factory=dict)  # of the answer
     weights: str = "digest"
     by_words: float = -1  # of a lesson's cell the logit by the words of its class: below zero they find nothing
@@ -52,7 +53,7 @@ class KnownBackend:
         return self.now
 
     def cards(self) -> list[ModelCard]:
-        return [card().model_copy(update={"tasks": ["semantic", "panoptic", "prompt"]})]
+        return self.models
 
     def digest(self, name: str) -> str | None:
         return self.weights if self.now.ready else None
@@ -103,6 +104,26 @@ class KnownBackend:
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+@dataclass
+class SlowBackend(KnownBackend):
+    """Answers when it is told to; says when it is reached, and when its work is given up."""
+
+    may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    n_reached: int = 0
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.n_reached += 1
+        self.reached.set()
+        try:
+            await self.may_go_on.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return await super().segment(request)
 
 
 @dataclass

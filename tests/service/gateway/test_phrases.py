@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -47,10 +47,10 @@ def test_an_attribute_or_a_relation_makes_a_phrase(name: str, expected: bool) ->
 class TwoModels(KnownBackend):
     """`colours` for words, whose answer has the second of its classes, and `phrases`, which may fail."""
 
+    models: list[ModelCard] = field(
+        default_factory=lambda: [card(), card().model_copy(update={"name": "phrases", "phrases": True})]
+    )
     of_phrases: ServiceError | None = None
-
-    def cards(self) -> list[ModelCard]:
-        return [card(), card().model_copy(update={"name": "phrases", "phrases": True})]
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         self.asked.append(request)

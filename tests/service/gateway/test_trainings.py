@@ -32,14 +32,8 @@ def test_one_that_is_being_written_counts_and_is_not_swept(tmp_path: Path) -> No
 
 
 def test_the_trainings_of_0_4_become_records_and_one_that_cannot_be_read_stays(tmp_path: Path) -> None:
-    request: dict[str, Any] = {
-        "owner": "ann",
-        "name": "mine",
-        "start": "tiny",
-        "created": 1.0,
-        "client": "key:ann",
-        "nbytes": 7,
-    }
+    request: dict[str, Any] = {"owner": "ann", "name": "mine", "start": "tiny", "created": 1.0}
+    request |= {"client": "key:ann", "nbytes": 7}
     progress = {"state": "running", "started": 2.0, "found": {"layout": "COCO"}, "begun": 1, "ended": None}
     for identity in ("a", "b", "damaged"):
         (tmp_path / identity).mkdir()

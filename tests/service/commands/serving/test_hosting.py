@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from lexiseg_service.commands.serving import hosting
+from tests.service.gateway.known_backend import SlowBackend
 from tests.service.gateway.rest.raw import WHOLE, listening
-from tests.service.gateway.rest.test_guard import SlowBackend
 
 
 async def test_who_asks_twice_waits_for_nobody_and_hears_of_no_error(caplog: pytest.LogCaptureFixture) -> None:

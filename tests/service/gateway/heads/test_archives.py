@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +61,27 @@ async def test_of_a_project_with_marks_the_reviewed_pictures_alone_teach(tmp_pat
         made = (await client.post("/v1/heads", **sent(project))).json()
         kept = (await client.get("/v1/heads/gadgets")).json()
 
+    detail = "2 pictures of it are left out, such as 0.jpg: not reviewed"
     assert made["keys"] == ["1.jpg"]
-    assert {
-        "type": "left-out",
-        "detail": "2 pictures of it are left out, such as 0.jpg: not reviewed",
-        "field": "archive",
-    } in (made["warnings"])
+    assert {"type": "left-out", "detail": detail, "field": "archive"} in made["warnings"]
     assert [warning["type"] for warning in kept["warnings"]] == ["few-pictures"]
 
 
-REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "no zip": (lambda: b"GIF89a", "archive: expected a whole zip"),
-    "cut off": (lambda: zipped({"a": b"%d" % 2**9999})[:-40], "archive: expected a whole zip"),
-    "no files": (lambda: zipped({}), "archive: expected pictures with their labels, got 'no files'"),
-    "a name that leads out": (lambda: zipped({"../a.jpg": b"1"}), "archive: expected names within the archive"),
-    "too much": (lambda: zipped({"a": bytes(2000)}), "archive: expected at most 1,000"),
+def moved(archive: bytes) -> bytes:
+    """A zip that says its directory is further down: its entries begin before the file."""
+    return archive[:-6] + (int.from_bytes(archive[-6:-2], "little") + 1000).to_bytes(4, "little") + archive[-2:]
+
+
+REFUSED = {
+    "no zip": (b"GIF89a", "a whole zip"),
+    "cut off": (zipped({"a": b"%d" % 2**9999})[:-40], "a whole zip"),
+    "moved": (moved(zipped({"a": b"1"})), """a whole zip, got "a file that is damaged or cut off ('a' begins before"""),
+    "no files": (zipped({}), "pictures with their labels, got 'no files'"),
+    "a name that leads out": (zipped({"../a.jpg": b"1"}), "names within the archive"),
+    "a name from the root": (zipped({"/etc/a.jpg": b"1"}), "names within the archive"),
+    "a name of Windows": (zipped({"a\\..\\..\\b.jpg": b"1"}), "names within the archive"),
+    "a name that is no UTF-8": (zipped({"\u00e9": b"1"}).replace("\u00e9".encode(), b"\xff\xff"), "a whole zip"),
+    "too much": (zipped({"a": bytes(2000)}), "at most 1,000"),
 }
 
 
@@ -85,12 +90,12 @@ async def test_what_is_no_zip_of_a_set_is_refused_and_nothing_is_kept(
     client: httpx.AsyncClient, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reviewed_set, "MAX_UNPACKED_BYTES", 1000)
-    write, sentence = REFUSED[case]
+    archive, expected = REFUSED[case]
 
-    answer = await client.post("/v1/heads", **sent(write()))
+    answer = await client.post("/v1/heads", **sent(archive))
 
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
-    assert answer.json()["detail"].startswith(sentence)
+    assert answer.json()["detail"].startswith(f"archive: expected {expected}")
     assert (await client.get("/v1/heads")).json() == {"heads": []}
 
 

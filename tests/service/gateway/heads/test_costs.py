@@ -24,7 +24,7 @@ from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_head_routes import picture, refusal, taught
-from tests.service.gateway.serving import ANN, BOB, KEYS, on_ports, serving
+from tests.service.gateway.serving import ANN, BOB, KEYS, form, on_ports, serving
 from tests.waiting import SOON, soon, until
 
 
@@ -165,10 +165,12 @@ async def test_no_request_reads_the_head_of_another_key(
         read.clear()
         await client.put("/v1/heads/of-bob", json={"pictures": [picture(5)]}, headers=BOB)
         unknown = await client.get("/v1/heads/of-boc", headers=BOB)
+        asked = await client.post("/v1/segment", files=form("sky", head="of-ann-0"), headers=BOB)
         listed = await client.get("/v1/heads", headers=BOB)
         of_ann = await client.get("/v1/heads", headers=ANN)
 
     assert {slot.partition("~")[0] for slot in read[: read.index("ann~of-ann-0")]} == {"bob"}
+    assert refusal(asked)[:2] == (404, "unknown-head")
     assert refusal(unknown)[2] == "head: there is none called 'of-boc'; is 'of-bob' meant?"
     assert [(head["name"], head["pictures"]) for head in listed.json()["heads"]] == [("of-bob", 2)]
     assert [head["name"] for head in of_ann.json()["heads"]] == ["of-ann-0", "of-ann-1", "of-ann-2"]
@@ -202,15 +204,13 @@ class Slow(KnownBackend):
         return await super().teach(request)
 
 
+MANY = taught(name="many", pictures=[picture(number) for number in range(490)])
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field", "more"),
     [
-        (
-            "heads",
-            taught(name="many", pictures=[picture(number) for number in range(490)]),
-            "pictures",
-            "add further ones by PUT",
-        ),
+        ("heads", MANY, "pictures", "add further ones by PUT"),
         ("heads/mugs/next", {"images": [{"id": "1"}] * 490}, "images", "order the others by another request"),
     ],
 )

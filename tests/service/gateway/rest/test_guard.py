@@ -7,8 +7,7 @@ from pydantic import SecretStr
 
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.admission.limits import ClientLimits, Rule
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import KnownBackend, SlowBackend
 from tests.service.gateway.serving import form, serving
 from tests.waiting import soon
 
@@ -21,78 +20,46 @@ GUARDED = [
 ]  # fmt: skip
 
 
-class SlowBackend(KnownBackend):
-    """Answers when it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.may_go_on = asyncio.Event()
-        self.reached = asyncio.Event()
-        self.n_reached = 0
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        self.n_reached += 1
-        self.reached.set()
-        await self.may_go_on.wait()
-        return await super().segment(request)
-
-
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}])
-@pytest.mark.parametrize("path", GUARDED)
-async def test_without_a_known_key_all_other_routes_are_unauthorized(path: str, headers: dict[str, str]) -> None:
+async def test_without_a_known_key_all_other_routes_are_unauthorized(headers: dict[str, str]) -> None:
     async with serving(api_keys=KEYS) as client:
-        answer = await client.get(path, headers=headers)
+        for path in GUARDED:
+            answer = await client.get(path, headers=headers)
 
-    assert (answer.status_code, answer.json()["type"]) == (401, "unauthorized")
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.json()["request_id"] == answer.headers["x-request-id"]
-    assert "wrong" not in answer.text
+            assert (answer.status_code, answer.json()["type"]) == (401, "unauthorized"), path
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.json()["request_id"] == answer.headers["x-request-id"]
+            assert "wrong" not in answer.text
 
 
-async def test_a_request_without_a_key_reaches_no_worker() -> None:
+@pytest.mark.parametrize("metrics_need_key", [False, True])
+async def test_probes_and_documentation_ask_for_no_key_and_metrics_may(metrics_need_key: bool) -> None:
+    async with serving(api_keys=KEYS, metrics_need_key=metrics_need_key) as client:
+        statuses = {path: (await client.get(path)).status_code for path in OPEN}
+        with_key = await client.get("/metrics", headers=RIGHT[0])
+
+    assert statuses == dict.fromkeys(OPEN, 200) | {"/metrics": 401 if metrics_need_key else 200}
+    assert with_key.status_code == 200
+
+
+async def test_a_request_with_a_key_alone_reaches_a_worker_with_its_owner() -> None:
     backend = KnownBackend()
     async with serving(backend=backend, api_keys=KEYS) as client:
-        answer = await client.post("/segment", files=form("sky"))
+        answers = [await client.post("/segment", files=form("sky"), headers=headers) for headers in ({}, RIGHT[0])]
 
-    assert (answer.status_code, backend.asked) == (401, [])
-
-
-@pytest.mark.parametrize("path", OPEN)
-async def test_probes_documentation_and_metrics_ask_for_no_key(path: str) -> None:
-    async with serving(api_keys=KEYS) as client:
-        assert (await client.get(path)).status_code == 200
+    assert [answer.status_code for answer in answers] == [401, 200]
+    assert [request.owner for request in backend.asked] == ["camera"]
 
 
-async def test_metrics_can_ask_for_a_key() -> None:
-    async with serving(api_keys=KEYS, metrics_need_key=True) as client:
-        assert (await client.get("/metrics")).status_code == 401
-        assert (await client.get("/metrics", headers=RIGHT[0])).status_code == 200
-
-
-async def test_the_worker_is_told_whose_request_it_is() -> None:
-    backend = KnownBackend()
-    async with serving(backend=backend, api_keys=KEYS) as client:
-        await client.post("/segment", files=form("sky"), headers=RIGHT[0])
-
-    assert backend.asked[0].owner == "camera"
-
-
-async def test_a_rate_limited_request_gets_retry_after() -> None:
-    limits = ClientLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
-    async with serving(client_limits=limits) as client:
-        assert (await client.get("/models")).status_code == 200
-        answer = await client.get("/models")
-
-    assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")
-    assert answer.headers["retry-after"] == "4"
-
-
-async def test_a_wrong_key_costs_no_client_a_token() -> None:
+async def test_a_rate_limited_request_gets_retry_after_and_a_wrong_key_costs_no_client_a_token() -> None:
     limits = ClientLimits(lambda client: Rule(rate=0.25, burst=1), lambda: 0.0)
     async with serving(client_limits=limits, api_keys=KEYS) as client:
-        statuses = [(await client.get("/models", headers={"X-API-Key": k})).status_code for k in ("x", "y", "right")]
+        wrong, right, again = [
+            await client.get("/models", headers={"X-API-Key": key}) for key in ("wrong", "right", "right")
+        ]
 
-    assert statuses == [401, 401, 200]
+    assert (wrong.status_code, right.status_code, again.status_code) == (401, 200, 429)
+    assert (again.json()["type"], again.headers["retry-after"]) == ("rate-limited", "4")
 
 
 async def test_a_client_has_only_so_many_requests_at_a_time() -> None:

@@ -12,8 +12,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import http_server, pictures
 from tests.http_server import Quiet
-from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.rest.test_guard import SlowBackend
+from tests.service.gateway.known_backend import KnownBackend, SlowBackend
 from tests.service.gateway.serving import serving
 from tests.service.image.image_server import ImageServer, Names, content, serving_images
 

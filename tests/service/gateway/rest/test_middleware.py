@@ -1,65 +1,46 @@
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 from contextlib import closing
 
 import pytest
 from pydantic import SecretStr
-from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
 
-from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rest import middleware
-from lexiseg_service.gateway.rest.middleware import Guard
 from lexiseg_service.gateway.waits import Shutdown
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.settings import Limits
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import HALF, WHOLE, listening
-from tests.service.gateway.serving import on_ports
+from tests.service.gateway.serving import on_ports, serving
 from tests.waiting import SOON
 
-LIMIT = 100  # bytes
+SMALL = Limits(max_image_bytes=300, max_text_bytes=100, max_prompts=1)
+LIMIT = 400 + SMALL.max_question_bytes  # of a body
 
 
-async def reader(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that reads the whole body."""
-    await Request(scope, receive).body()
+@pytest.mark.parametrize(
+    ("sizes", "status", "n_taken"),
+    [
+        ((LIMIT + 1,), 413, 1), ((LIMIT, 1), 413, 2), ((LIMIT - 40, 41, 60, 60), 413, 2),
+        ((LIMIT - 40, 40), 400, 2),  # the body is taken, and is no JSON
+    ],
+)  # fmt: skip
+async def test_a_body_is_refused_as_soon_as_it_is_over_the_limit(
+    sizes: tuple[int, ...], status: int, n_taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "MAX_UNREAD", 0)
+    taken = []
 
+    async def parts() -> AsyncIterator[bytes]:
+        for size in sizes:
+            taken.append(size)
+            yield bytes(size)
 
-async def take(*sizes: int) -> int:
-    """A body in parts of these sizes, whose client then waits for its answer; how many parts were taken."""
-    left = list(sizes)
+    async with serving(limits=SMALL) as client:
+        answer = await client.post("/segment", content=parts(), headers={"content-type": "application/json"})
 
-    async def receive() -> Message:
-        if not left:
-            await asyncio.Event().wait()
-        return {"type": "http.request", "body": bytes(left.pop(0)), "more_body": bool(left)}
-
-    statuses: list[int] = []
-
-    async def send(message: Message) -> None:
-        statuses.extend([message["status"]] if "status" in message else [])
-
-    access = AccessControl.of_settings(Settings(), Metrics())
-    guard = Guard(reader, Settings(), access, frozenset(), Shutdown(), {})
-    guard._max_bytes = LIMIT
-    scope = {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {"caller": Caller()}}
-    async with asyncio.timeout(SOON):
-        await guard(scope, receive, send)
-    assert statuses == [TooLarge.status], "the body was taken"
-    return len(sizes) - len(left)
-
-
-@pytest.mark.parametrize(("sizes", "taken"), [((101,), 1), ((60, 41), 2), ((100, 1), 2), ((60, 60, 60, 60), 2)])
-async def test_a_body_that_grows_over_the_limit_is_refused_at_once(sizes: tuple[int, ...], taken: int) -> None:
-    assert await take(*sizes) == taken
-
-
-async def test_a_body_of_the_limit_is_taken() -> None:
-    with pytest.raises(AssertionError, match="taken"):
-        await take(60, 40)
+    assert (answer.status_code, len(taken)) == (status, n_taken)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from lexiseg_labels.masks.rle import text_of
-from lexiseg_model.cards import ModelCard
 from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import ImageExpired
 from tests import pictures
@@ -44,34 +43,26 @@ async def test_coordinates_are_those_of_the_picture_as_shown(client: httpx.Async
 @pytest.mark.parametrize(
     ("prompts", "field"),
     [
-        pytest.param("all", "prompts", id="no list"),
-        pytest.param([7], "prompts.0", id="a number as a prompt"),
         pytest.param([{"point": {"x": 1, "y": 1}}], "prompts.0.point", id="unknown field"),
         pytest.param([{"points": [{"x": 1}]}], "prompts.0.points.0.y", id="half a point"),
-        pytest.param([{"points": [[1, 1]]}], "prompts.0.points.0", id="a point as a list"),
         pytest.param([{"points": [{"x": "1", "y": 1}]}], "prompts.0.points.0.x", id="text as a coordinate"),
-        pytest.param([{"points": [{"x": True, "y": 1}]}], "prompts.0.points.0.x", id="truth as a coordinate"),
-        pytest.param([{"points": [{"x": None, "y": 1}]}], "prompts.0.points.0.x", id="null as a coordinate"),
         pytest.param([{"points": [{"x": 1, "y": 1, "positive": "no"}]}], "prompts.0.points.0.positive", id="no"),
         pytest.param([{"box": [0, 0, 9, 9]}, {"box": [0, 0, 9]}], "prompts.1.box", id="three sides"),
         pytest.param([{"box": [0, 0, 9, 9, 9]}], "prompts.0.box", id="five sides"),
-        pytest.param([{"box": {"x0": 0, "y0": 0, "x1": 9, "y1": 9}}], "prompts.0.box", id="a box as an object"),
         pytest.param([{"segment": 1}], "prompts.0.segment", id="a segment of no classes"),
         pytest.param([{"mask": {"size": [64, 48], "counts": "zz"}}], "prompts.0.mask.counts", id="no run lengths"),
         pytest.param([{"mask": NARROW}], "prompts.0.mask.size", id="a mask of another size"),
         pytest.param([{"mask": NARROW, "segment": 1}], "prompts.0", id="a mask and a segment"),
     ],
-)  # fmt: skip
+)
 async def test_a_wrong_prompt_is_named(client: httpx.AsyncClient, prompts: Any, field: str) -> None:
-    by_json = await post(client, prompts=prompts)
-    by_form = await post_form(client, prompts=json.dumps(prompts))
+    answer = await post(client, prompts=prompts)
 
-    for answer in (by_json, by_form):
-        assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
-        assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-@pytest.mark.parametrize("text", ["120,80", "[{]", '[{"points": [{"x": 1, "y": 2}]}', "click"])
+@pytest.mark.parametrize("text", ["120,80", "[{]"])
 async def test_flat_prompts_that_are_no_json_are_told_what_json_is_expected(
     client: httpx.AsyncClient, text: str
 ) -> None:
@@ -109,21 +100,14 @@ async def test_prompts_by_an_image_s_id_go_to_the_worker_unseen(
     assert backend.asked[0].prompts == (Prompt((Point(5000, 40),)),)
 
 
-class TwoModels(KnownBackend):
-    """The first cannot be prompted."""
-
-    def cards(self) -> list[ModelCard]:
-        able = card(name="clicks").model_copy(update={"tasks": ["prompt", "panoptic"]})
-        return [card().model_copy(update={"tasks": ["semantic"]}), able]
-
-
 @pytest.mark.parametrize(
     "question",
     [{"prompts": [{"box": [0, 0, 9, 9]}]}, {"classes": ["sky"], "task": "panoptic"}],
     ids=["prompt", "panoptic"],
 )
 async def test_a_model_that_lacks_the_task_names_those_that_have_it(question: dict[str, Any]) -> None:
-    async with serving(backend=TwoModels()) as client:
+    models = [card(), card(name="clicks", tasks=("prompt", "panoptic"))]
+    async with serving(backend=KnownBackend(models=models)) as client:
         refused = await post(client, **question)
         taken = await post(client, **question, model="clicks")
 
@@ -132,29 +116,16 @@ async def test_a_model_that_lacks_the_task_names_those_that_have_it(question: di
     assert taken.status_code == 200, taken.text
 
 
-@pytest.mark.parametrize(
-    ("field", "fields"),
-    [
-        ("prompts", {"prompts": [{"mask": {"size": [64, 48], "counts": LONG}}] * 8}),
-        (
-            "classes",
-            {
-                "classes": [
-                    {"name": "red", "examples": [{"mask": {"size": [64, 48], "counts": LONG}}] * 4},
-                    {"name": "sky", "examples": [{"mask": {"size": [64, 48], "counts": LONG}}] * 4},
-                ]
-            },
-        ),
-    ],
-)
-async def test_the_masks_of_a_request_have_so_many_run_lengths_in_all(
-    client: httpx.AsyncClient, field: str, fields: dict[str, Any]
-) -> None:
-    answer = await post(client, **fields)
+async def test_the_masks_of_a_request_have_so_many_run_lengths_in_all(client: httpx.AsyncClient) -> None:
+    masks = [{"mask": {"size": [64, 48], "counts": LONG}}] * 4
+    of_examples = [{"name": name, "examples": masks} for name in ("red", "sky")]
 
-    assert answer.status_code == 422
-    (error,) = answer.json()["errors"]
-    assert (error["field"], error["value"]) == (field, "2,400,000 characters of run lengths")
+    answers = [await post(client, prompts=masks * 2), await post(client, classes=of_examples)]
+
+    errors = [answer.json()["errors"] for answer in answers]
+    assert [(error["field"], error["value"]) for (error,) in errors] == [
+        (field, "2,400,000 characters of run lengths") for field in ("prompts", "classes")
+    ]
 
 
 PLACE = "classes.0.examples.0"
@@ -167,6 +138,7 @@ SMALL = {"box": [0, 0, 9, 9]}
         ({"examples": [{}]}, 422, PLACE),
         ({"examples": [{"box": [9, 9, 1, 1]}]}, 422, f"{PLACE}.box"),
         ({"examples": [SMALL | {"image": {}}]}, 422, f"{PLACE}.image"),
+        ({"examples": [SMALL | {"image": {"base64": "!"}}]}, 422, f"{PLACE}.image.base64"),
         ({"negatives": [SMALL]}, 422, "classes.0.negatives"),
         ({"examples": [SMALL], "words": False, "synonyms": ["b"]}, 422, "classes.0.words"),
         ({"examples": [SMALL] * 65}, 422, "classes.0.examples"),
@@ -183,27 +155,17 @@ async def test_what_is_wrong_with_an_example_names_its_field(
 
 
 @pytest.mark.parametrize(
-    ("image", "status", "begins"),
-    [
-        ({"base64": "R0lG"}, 415, "classes.1.examples.0.image: "),
-        (
-            {"base64": base64.b64encode(pictures.encoded(pictures.small("china", 8))).decode()},
-            422,
-            "classes.1.examples.0.image: ",
-        ),
-        ({"id": ""}, 404, "classes.1.examples.0.image.id: "),
-    ],
-    ids=["no image", "too small", "expired"],
+    ("image", "status", "field"),
+    [({"base64": "R0lG"}, 415, "image"), ({"id": ""}, 404, "image.id")],
+    ids=["no image", "expired"],
 )
 async def test_the_image_of_an_example_is_named_by_its_field(
-    backend: KnownBackend, client: httpx.AsyncClient, image: dict[str, str], status: int, begins: str
+    backend: KnownBackend, client: httpx.AsyncClient, image: dict[str, str], status: int, field: str
 ) -> None:
-    if "id" in image:
-        backend.failure = ImageExpired("image.id: nothing is kept of ''; send the image again")
+    backend.failure = ImageExpired("image.id: nothing is kept of ''; send the image again")
     shown = {"image": image, "box": [0, 0, 9, 9]}
 
     answer = await post(client, classes=["sky", {"name": "red", "examples": [shown]}])
 
-    problem = answer.json()
-    assert (answer.status_code, problem["detail"].startswith(begins)) == (status, True), problem
-    assert {error["field"] for error in problem.get("errors", ())} <= {begins.rstrip(": ")}
+    assert answer.status_code == status
+    assert answer.json()["detail"].startswith(f"classes.1.examples.0.{field}: ")

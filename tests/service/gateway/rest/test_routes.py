@@ -17,7 +17,7 @@ from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.schemas import SegmentAnswers
 from tests import pictures
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import KnownBackend, SlowBackend
 from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.serving import form, on_ports, serving
 
@@ -39,44 +39,24 @@ async def test_a_service_whose_model_failed_is_not_alive(client: httpx.AsyncClie
     assert (live.status_code, live.json()["status"]) == (503, "dead")
 
 
-@pytest.mark.parametrize("name", ["colours", "colours@1"])
-async def test_a_model_is_found_with_and_without_its_version(client: httpx.AsyncClient, name: str) -> None:
-    answer = await client.get(f"/models/{name}")
+async def test_a_model_has_its_name_with_or_without_its_version(client: httpx.AsyncClient) -> None:
+    cards = [(await client.get(f"/models/{name}")).json() for name in ("colours", "colours@1")]
+    unknown = [await client.get(f"/models/{name}") for name in ("colours@2", "nope", "%00", "colours@", "@1")]
 
-    assert (answer.status_code, answer.json()["name"], answer.json()["digest"]) == (200, "colours", "digest")
+    assert [(card["name"], card["digest"]) for card in cards] == [("colours", "digest")] * 2
+    assert {(answer.status_code, answer.json()["type"]) for answer in unknown} == {(404, "unknown-model")}
 
 
-@pytest.mark.parametrize(
-    ("scopes", "features"),
-    [
-        (None, ["jobs", "heads", "trainings"]),
-        (["segment"], ["jobs", "heads"]),
-        (["segment", "admin"], ["jobs", "heads", "trainings"]),
-    ],
-)
-def test_optional_parts_are_listed_for_whom_they_are_on(
-    tmp_path: Path, scopes: list[str] | None, features: list[str]
-) -> None:
-    keys = {} if scopes is None else {"api_keys": line_of("ann", "key", scopes)}
+def test_optional_parts_are_listed_for_whom_they_are_on(tmp_path: Path) -> None:
     parts = {"jobs": True, "trainings": tmp_path / "trainings", "state_dir": tmp_path}
-    with on_ports(KnownBackend(), **parts, **keys) as ports:
-        answer = httpx.get(f"{ports.url}/v1/models", headers={"X-API-Key": "key"})
+    keys = "\n".join([line_of("ann", "asks", ["segment"]), line_of("bob", "trains", ["segment", "admin"])])
+    features = []
+    for settings, key in (({}, "none"), ({"api_keys": keys}, "asks"), ({"api_keys": keys}, "trains")):
+        with on_ports(KnownBackend(), **parts, **settings) as ports:
+            answer = httpx.get(f"{ports.url}/v1/models", headers={"X-API-Key": key})
+        features.append(answer.json()["features"])
 
-    assert answer.json()["features"] == features
-
-
-async def test_no_optional_part_is_listed_where_all_are_off() -> None:
-    async with serving(feature_cache_bytes=0) as client:
-        answer = await client.get("/v1/models")
-
-    assert answer.json()["features"] == []
-
-
-@pytest.mark.parametrize("name", ["colours@2", "nope", "%00", "colours@", "@1"])
-async def test_an_unknown_model_is_404(client: httpx.AsyncClient, name: str) -> None:
-    answer = await client.get(f"/models/{name}")
-
-    assert (answer.status_code, answer.json()["type"]) == (404, "unknown-model")
+    assert features == [["jobs", "heads", "trainings"], ["jobs", "heads"], ["jobs", "heads", "trainings"]]
 
 
 async def test_an_empty_model_is_the_default_as_tools_and_forms_send_it(client: httpx.AsyncClient) -> None:
@@ -151,47 +131,32 @@ async def test_a_wrong_question_about_several_images_is_refused_once() -> None:
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "classes")
 
 
-async def test_a_full_queue_refuses_several_images_as_one() -> None:
+@pytest.mark.parametrize("n_images", [1, 3])
+async def test_a_full_queue_refuses_one_or_several_images_with_retry_after(n_images: int) -> None:
     full = {number: QueueFull("the queue is full", 3) for number in range(3)}
     async with serving(backend=OneByOne(full)) as client:
-        answer = await client.post("/segment", files=three_images())
+        answer = await client.post("/segment", files=three_images()[: 1 + n_images])
 
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
 
 
-class Silent(KnownBackend):
-    """Never answers; `ended` hears that a question was dropped."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun, self.ended = asyncio.Event(), asyncio.Event()
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        self.begun.set()
-        try:
-            answer: WorkerAnswer = await asyncio.get_running_loop().create_future()
-            return answer
-        finally:
-            self.ended.set()
-
-
 async def test_work_is_cancelled_when_an_http_client_hangs_up() -> None:
-    silent = Silent()
+    silent = SlowBackend()
     async with listening(silent) as here:
         request = httpx.Request("POST", "http://localhost/segment", files=form("sky"))
         raw = await here.open()
         head = b"".join(b"%s: %s\r\n" % field for field in request.headers.raw)
         raw.writer.write(b"POST /segment HTTP/1.1\r\n" + head + b"\r\n" + request.read())
-        await silent.begun.wait()
+        await silent.reached.wait()
         here.hang_up()
-        await silent.ended.wait()
+        await silent.cancelled.wait()
 
         failed = here.metrics.registry.get_sample_value("lexiseg_request_failures_total", {"reason": "canceled"})
     assert failed == 1
 
 
 async def test_an_error_of_work_whose_client_has_left_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    class FailsAtItsEnd(Silent):
+    class FailsAtItsEnd(SlowBackend):
         async def segment(self, request: WorkerRequest) -> WorkerAnswer:
             try:
                 return await super().segment(request)
@@ -201,9 +166,9 @@ async def test_an_error_of_work_whose_client_has_left_is_not_logged(caplog: pyte
     backend = FailsAtItsEnd()
     async with listening(backend) as here:
         await (await here.open()).send(WHOLE)
-        await backend.begun.wait()
+        await backend.reached.wait()
         here.hang_up()
-        await backend.ended.wait()
+        await backend.cancelled.wait()
     gc.collect()
 
     assert "never retrieved" not in caplog.text

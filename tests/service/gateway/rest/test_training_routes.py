@@ -23,11 +23,6 @@ from tests.waiting import until
 SET = {"images/a.png": PNG, "masks/a.png": PNG, "classes.json": b"[]", "__MACOSX/._a.png": b"x", ".hidden": b"x"}
 
 
-def moved(archive: bytes) -> bytes:
-    """A zip that says its directory is further down: its entries begin before the file."""
-    return archive[:-6] + (int.from_bytes(archive[-6:-2], "little") + 1000).to_bytes(4, "little") + archive[-2:]
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[TrainingStore]:
     """Of trainings, with a trainer at work."""
@@ -124,14 +119,7 @@ def test_a_removed_training_is_gone_with_its_pictures(client: httpx.Client, fold
     ("archive", "fields", "status", "expected"),
     [
         (b"no zip", {}, 422, "a whole zip"),
-        (zipped(SET)[:-40], {}, 422, "a whole zip"),
-        (zipped({"../../a.png": PNG}), {}, 422, "names within the archive"),
         (zipped({"a.png": bytes(5 * 2**20)}), {}, 422, "at most 4,194,304"),
-        (zipped({"/etc/a.png": PNG}), {}, 422, "names within the archive"),
-        (zipped({"a\\..\\..\\b.png": PNG}), {}, 422, "names within the archive"),
-        (zipped({"caf\u00e9.png": PNG}).replace("\u00e9".encode(), b"\xff\xff"), {}, 422, "a whole zip"),
-        (zipped({}), {}, 422, "no files"),
-        (moved(zipped(SET)), {}, 422, "begins before the file"),
         (zipped(SET), {"name": "Not a name"}, 422, "a-z, 0-9"),
         (zipped(SET), {"name": "colours"}, 422, "no model and no other training has"),
         (zipped(SET), {"start": "unknown"}, 404, "no 'unknown' here"),

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.settings import Settings
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, on_ports, serving
+from tests.waiting import SOON
 
 LIST = json.dumps({"classes": ["sky"]})
 OTHER = "https://evil.example"
@@ -62,27 +64,14 @@ def test_the_names_of_this_machine_are_answered(loopback: str, host: str) -> Non
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Origin": OTHER},
-        {"Origin": "null"},
-        {"Origin": "http://["},
-        {"Origin": "http://localhost:1"},
-        {"Origin": OTHER, "Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "same-site"},
+        {"Origin": OTHER}, {"Origin": "null"}, {"Origin": "http://["}, {"Origin": "http://localhost:1"},
+        {"Origin": OTHER, "Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"},
     ],
     ids=str,
-)
+)  # fmt: skip
 @pytest.mark.parametrize(("method", "path"), [*WRITES, ("POST", "/mcp")])
 def test_a_page_of_another_site_cannot_write(loopback: str, headers: dict[str, str], method: str, path: str) -> None:
     assert type_of(ask(loopback, method, path, LIST, **headers)) == (403, "cross-site")
-
-
-def test_a_form_of_another_site_is_refused_before_its_body_is_read(loopback: str) -> None:
-    answer = ask(
-        loopback, "POST", "/v1/segment", Origin=OTHER, Content_Type="multipart/form-data", Content_Length="1000000"
-    )
-
-    assert type_of(answer) == (403, "cross-site")
 
 
 @pytest.mark.parametrize(
@@ -121,19 +110,10 @@ def test_a_page_that_the_settings_name_writes(origins: tuple[str, ...]) -> None:
             ("evil.example", "10.0.0.7"),
         ),
         ({"allowed_hosts": ("*",)}, ("evil.example", "10.0.0.7"), ()),
-        (
-            {"host": "0.0.0.0"},
-            ("10.0.0.7:8000", "[fd00::7]", "localhost", "127.0.0.1"),
-            ("evil.example", "10.0.0.7.evil"),
-        ),
-        ({"host": "0.0.0.0", "allowed_hosts": ("*",)}, ("evil.example", "10.0.0.7"), ()),
-        (
-            {"host": "0.0.0.0", "allowed_hosts": ("segments.example",)},
-            ("segments.example", "10.0.0.7:8000", "[fd00::7]", "localhost", "127.0.0.1"),
-            ("evil.example",),
-        ),
+        ({"host": "0.0.0.0"}, ("10.0.0.7:8000", "[fd00::7]", "localhost"), ("evil.example", "10.0.0.7.evil")),
+        ({"host": "0.0.0.0", "allowed_hosts": ("a.example",)}, ("a.example", "10.0.0.7:8000"), ("evil.example",)),
     ],
-    ids=["a name", "any name", "all addresses", "all addresses, any name", "all addresses, a name"],
+    ids=["a name", "any name", "all addresses", "all addresses, a name"],
 )
 def test_the_settings_name_further_hosts(
     settings: dict[str, Any], answered: tuple[str, ...], refused: tuple[str, ...]
@@ -145,13 +125,10 @@ def test_the_settings_name_further_hosts(
 
 
 def test_a_request_without_a_host_is_of_no_browser(loopback: str) -> None:
-    connection = http.client.HTTPConnection(urlsplit(loopback).netloc, timeout=60)
-    connection._http_vsn, connection._http_vsn_str = 10, "HTTP/1.0"  # type: ignore[attr-defined]
-    connection.putrequest("GET", "/readyz", skip_host=True)
-    connection.endheaders()
+    with socket.create_connection(("127.0.0.1", urlsplit(loopback).port or 0), SOON) as client:
+        client.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
 
-    assert connection.getresponse().status == 200
-    connection.close()
+        assert b" 200 OK" in client.recv(4096)
 
 
 @pytest.mark.parametrize("wrong", ["http://a.example", "a.example:80", "*.example", "a/b"])

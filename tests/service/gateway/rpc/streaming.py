@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.model.stand_in import ColourSegmenter
@@ -21,29 +22,26 @@ Call = grpc.aio.StreamStreamCall[pb.SegmentVideoRequest, pb.SegmentVideoResponse
 
 
 @asynccontextmanager
-async def over_colours(**settings: Any) -> AsyncIterator[tuple[Gateway, EngineBackend]]:
-    """A gateway over an engine of gated colours."""
+async def over_colours(
+    segmenter: Segmenter | None = None, **settings: Any
+) -> AsyncIterator[tuple[Gateway, EngineBackend]]:
+    """A gateway over an engine, of gated colours by default."""
     values = {"deadline_seconds": SOON, **settings}
-    backend = EngineBackend(GatedColours(), Metrics(), settings=Settings(**values))
+    backend = EngineBackend(segmenter or GatedColours(), Metrics(), settings=Settings(**values))
     try:
         async with asyncio.timeout(3 * SOON), calling(backend=backend, **values) as gateway:
             yield gateway, backend
     finally:
-        gate(backend).gate.set()
+        if segmenter is None:
+            gate(backend).gate.set()
         backend.engine.close(SOON)
 
 
 @asynccontextmanager
 async def following(**settings: Any) -> AsyncIterator[Gateway]:
     """A gateway over an engine of colours, which take prompts."""
-    values = {"deadline_seconds": SOON, **settings}
-    segmenter = ColourSegmenter(tasks=("semantic", "prompt"))
-    backend = EngineBackend(segmenter, Metrics(), settings=Settings(**values))
-    try:
-        async with asyncio.timeout(3 * SOON), calling(backend=backend, **values) as gateway:
-            yield gateway
-    finally:
-        backend.engine.close(SOON)
+    async with over_colours(ColourSegmenter(tasks=("semantic", "prompt")), **settings) as (gateway, _):
+        yield gateway
 
 
 def gate(backend: EngineBackend) -> GatedColours:

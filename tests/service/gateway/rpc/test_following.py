@@ -3,7 +3,6 @@
 from typing import Any
 
 import grpc
-import pytest
 from PIL import Image
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -57,24 +56,20 @@ async def test_what_a_dropped_frame_shows_is_followed_from_the_next_one_on() -> 
     assert sorted(numbers(last)) == [1, 2, 3, 5, 6, 7, 8]
 
 
-@pytest.mark.parametrize(
-    ("follow", "field"),
-    [
-        ([shown(0, HERE)], "frame.follow.0.track_id"),
-        ([shown(1, HERE), shown(1, THERE)], "frame.follow.1.track_id"),
-        ([pb.Follow(track_id=1)], "frame.follow.0.prompt"),
-        ([pb.Follow(track_id=1, prompt=pb.Prompt(points=[pb.Point(positive=False)]))], "frame.follow.0.prompt.points"),
-        ([pb.Follow(track_id=1, prompt=pb.Prompt(points=[pb.Point()] * 33))], "frame.follow.0.prompt.points"),
-        ([pb.Follow(track_id=1, prompt=pb.Prompt(box=pb.Box(x0=3, x1=3, y1=1)))], "frame.follow.0.prompt.box"),
-        ([shown(number, HERE) for number in range(1, 300)], "frame.follow"),
-    ],
-)
-async def test_what_cannot_be_followed_ends_the_stream(follow: list[pb.Follow], field: str) -> None:
-    async with following() as gateway:
-        assert await refusal(await opened(gateway, config(), frame(*follow, red=HERE))) == field
+WRONG = [
+    ([shown(0, HERE)], "frame.follow.0.track_id"),
+    ([shown(1, HERE), shown(1, THERE)], "frame.follow.1.track_id"),
+    ([pb.Follow(track_id=1)], "frame.follow.0.prompt"),
+    ([pb.Follow(track_id=1, prompt=pb.Prompt(points=[pb.Point()] * 33))], "frame.follow.0.prompt.points"),
+    ([pb.Follow(track_id=1, prompt=pb.Prompt(box=pb.Box(x0=3, x1=3, y1=1)))], "frame.follow.0.prompt.box"),
+    ([shown(number, HERE) for number in range(1, 300)], "frame.follow"),
+]
 
 
-@pytest.mark.parametrize("message", [frame(shown(1, HERE), red=HERE), frame(unfollow=(1,))])
-async def test_objects_are_followed_with_the_task_prompt_alone(message: pb.SegmentVideoRequest) -> None:
+async def test_what_cannot_be_followed_ends_the_stream() -> None:
     async with following() as gateway:
-        assert await refusal(await opened(gateway, config("red", task=pb.TASK_SEMANTIC), message)) == "task"
+        for follow, field in WRONG:
+            assert await refusal(await opened(gateway, config(), frame(*follow, red=HERE))) == field
+        for message in (frame(shown(1, HERE), red=HERE), frame(unfollow=(1,))):  # with the task prompt alone
+            call = await opened(gateway, config("red", task=pb.TASK_SEMANTIC), message)
+            assert await refusal(call) == "task"

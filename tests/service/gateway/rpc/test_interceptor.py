@@ -18,8 +18,7 @@ from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rpc.interceptor import address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.wire.errors import DETAILS
-from tests.service.gateway.known_backend import KnownBackend, answer
-from tests.service.gateway.rest.test_guard import SlowBackend
+from tests.service.gateway.known_backend import KnownBackend, SlowBackend, answer
 from tests.service.gateway.rpc.calling import Gateway, calling, error_in, failure, request
 from tests.service.gateway.serving import form
 from tests.waiting import soon
@@ -35,15 +34,15 @@ def kind(error: grpc.aio.AioRpcError) -> str:
     return error_in(error).type
 
 
-@pytest.mark.parametrize("metadata", WRONG)
-async def test_without_a_known_key_every_method_is_unauthenticated(metadata: tuple[tuple[str, str], ...]) -> None:
+async def test_without_a_known_key_every_method_is_unauthenticated() -> None:
     backend = KnownBackend()
     async with calling(backend=backend, api_keys=KEYS) as gateway:
-        segment = await failure(gateway.stub.Segment(request("sky"), metadata=metadata))
-        models = await failure(gateway.stub.ListModels(pb.ListModelsRequest(), metadata=metadata))
+        for metadata in WRONG:
+            segment = await failure(gateway.stub.Segment(request("sky"), metadata=metadata))
+            models = await failure(gateway.stub.ListModels(pb.ListModelsRequest(), metadata=metadata))
 
-    assert {segment.code(), models.code()} == {grpc.StatusCode.UNAUTHENTICATED}
-    assert kind(segment) == kind(models) == "unauthorized"
+            assert {segment.code(), models.code()} == {grpc.StatusCode.UNAUTHENTICATED}
+            assert kind(segment) == kind(models) == "unauthorized"
     assert backend.asked == []
 
 
@@ -76,7 +75,8 @@ async def test_rest_and_grpc_share_the_rate_of_one_key(monkeypatch: pytest.Monke
 
 async def test_bytes_that_are_no_message_are_a_malformed_request() -> None:
     async with calling() as gateway:
-        error = await failure(_raw(gateway, b"\xff\xff\xff"))
+        call: Any = gateway.channel.unary_unary(SEGMENT)
+        error = await failure(call(b"\xff\xff\xff"))
 
     assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "malformed-request")
 
@@ -175,7 +175,7 @@ async def test_calls_are_counted_by_method_and_code() -> None:
 
 
 async def test_the_client_s_deadline_ends_the_work() -> None:
-    backend = Abandoned()
+    backend = SlowBackend()
     async with calling(backend=backend) as gateway:
         for seconds in (0.2, 2, 20):  # on a slow machine the first may be over before the work begins
             error = await failure(gateway.stub.Segment(request("sky"), timeout=seconds))
@@ -187,7 +187,7 @@ async def test_the_client_s_deadline_ends_the_work() -> None:
 
 
 async def test_work_is_cancelled_when_its_client_leaves() -> None:
-    backend = Abandoned()
+    backend = SlowBackend()
     async with calling(backend=backend) as gateway:
         call = gateway.stub.Segment(request("sky"))
         asking = asyncio.ensure_future(_quietly(call))
@@ -290,26 +290,6 @@ def empty_call(gateway: Gateway, *metadata: tuple[str, str]) -> Any:
 )  # fmt: skip
 def test_a_peer_names_an_address(peer: str, address: str | None) -> None:
     assert address_of(peer) == address
-
-
-def _raw(gateway: Gateway, content: bytes) -> Any:
-    call: Any = gateway.channel.unary_unary(SEGMENT)
-    return call(content)
-
-
-class Abandoned(SlowBackend):
-    """Says when its work is given up."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cancelled = asyncio.Event()
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        try:
-            return await super().segment(request)
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
 
 
 async def _quietly(call: Any) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import proto_reflection_descriptor_database
 from pydantic import SecretStr
 
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
@@ -16,10 +16,9 @@ from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.question.backend import Health
 from tests import pictures
 from tests.service.fleet.workers import Wire
-from tests.service.gateway.known_backend import WARM, KnownBackend
-from tests.service.gateway.rest.test_guard import SlowBackend
+from tests.service.gateway.known_backend import WARM, KnownBackend, SlowBackend
 from tests.service.gateway.rpc.calling import calling, failure, request
-from tests.service.gateway.rpc.test_interceptor import Abandoned, _quietly
+from tests.service.gateway.rpc.test_interceptor import _quietly
 from tests.waiting import SOON
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -63,8 +62,7 @@ async def test_a_model_without_a_worker_is_not_served_while_the_others_are() -> 
 
 async def test_a_client_can_use_the_service_through_reflection() -> None:
     async with calling(api_keys=KEYS) as gateway:
-        pool = await _reflected(gateway.channel, "lexiseg.v1.Segmentation")
-        method = pool.FindMethodByName("lexiseg.v1.Segmentation.Segment")
+        method = await asyncio.to_thread(reflected, gateway.server.port, "lexiseg.v1.Segmentation", "Segment")
         question: Any = message_factory.GetMessageClass(method.input_type)()
         question.image.content = pictures.encoded(pictures.small())
         question.classes.add().name = "sky"
@@ -77,6 +75,12 @@ async def test_a_client_can_use_the_service_through_reflection() -> None:
         answer: Any = await call(question, metadata=(("x-api-key", "right"),))
 
     assert [segment.label for segment in answer.segments] == ["sky"]
+
+
+def reflected(port: int, service: str, method: str) -> descriptor.MethodDescriptor:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        database = proto_reflection_descriptor_database.ProtoReflectionDescriptorDatabase(channel)
+        return descriptor_pool.DescriptorPool(database).FindServiceByName(service).methods_by_name[method]
 
 
 async def test_the_maximum_connection_age_is_invisible_to_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +97,7 @@ async def test_the_maximum_connection_age_is_invisible_to_the_client(monkeypatch
 async def test_work_for_a_vanished_client_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.wire.server.CLIENT_SILENT", 1.5)
     monkeypatch.setattr("lexiseg_service.wire.server.CLIENT_PING", 1.5)
-    backend = Abandoned()
+    backend = SlowBackend()
     async with calling(backend=backend) as gateway:
         wire = Wire(gateway.server.port)
         async with wire.laid() as address, grpc.aio.insecure_channel(address) as channel:
@@ -121,32 +125,6 @@ async def test_a_draining_server_reports_not_serving_and_finishes_open_calls() -
 
     assert reported == NOT_SERVING
     assert answer.segments
-
-
-async def _reflected(channel: grpc.aio.Channel, symbol: str) -> descriptor_pool.DescriptorPool:
-    """What a server tells of the files behind a symbol, in a pool of its own."""
-    stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", channel))  # typed for threads alone
-    pool = descriptor_pool.DescriptorPool()
-    asked = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)]
-    known: dict[str, descriptor_pb2.FileDescriptorProto] = {}
-    while asked:
-        call = stub.ServerReflectionInfo(iter(asked))
-        answers = [answer async for answer in call]
-        files = [
-            descriptor_pb2.FileDescriptorProto.FromString(content)
-            for answer in answers
-            for content in answer.file_descriptor_response.file_descriptor_proto
-        ]
-        known |= {file.name: file for file in files}
-        missing = {name for file in files for name in file.dependency} - known.keys()
-        asked = [reflection_pb2.ServerReflectionRequest(file_by_filename=name) for name in missing]
-    added: set[str] = set()
-    while added != known.keys():
-        for name, file in known.items():
-            if name not in added and set(file.dependency) <= added:
-                pool.Add(file)
-                added.add(name)
-    return pool
 
 
 async def _asked_to_connect_anew(channel: grpc.aio.Channel) -> None:
