@@ -38,18 +38,15 @@ async def test_a_label_is_answered_as_it_is_written(client: httpx.AsyncClient) -
     assert [region["value"]["brushlabels"] for region in found] == [["Strawberry"], ["bl\u00adue"]]
 
 
-async def test_polygons_are_in_percent(client: httpx.AsyncClient) -> None:
-    found = await regions(client, config=CONFIG.replace("BrushLabels", "PolygonLabels"))
+async def test_polygons_and_rectangles_are_in_percent(client: httpx.AsyncClient) -> None:
+    (polygon, _), (_, rectangle) = [
+        await regions(client, config=CONFIG.replace("BrushLabels", tag)) for tag in ("PolygonLabels", "RectangleLabels")
+    ]
 
-    corners = {tuple(round(value, 3) for value in point) for point in found[0]["value"]["points"]}
+    corners = {tuple(round(value, 3) for value in point) for point in polygon["value"]["points"]}
     assert corners == {(0, 0), (33.333, 0), (33.333, 66.667), (0, 66.667)}
-    assert found[0]["value"]["polygonlabels"] == ["Strawberry"]
-
-
-async def test_rectangles_are_the_masks_boxes(client: httpx.AsyncClient) -> None:
-    found = await regions(client, config=CONFIG.replace("BrushLabels", "RectangleLabels"))
-
-    box = {name: round(found[1]["value"][name], 3) for name in ("x", "y", "width", "height")}
+    assert polygon["value"]["polygonlabels"] == ["Strawberry"]
+    box = {name: round(rectangle["value"][name], 3) for name in ("x", "y", "width", "height")}
     assert box == {"x": 66.667, "y": 0, "width": 33.333, "height": 66.667}
 
 
@@ -163,14 +160,6 @@ async def test_a_batch_of_which_nothing_is_done_is_refused_as_a_whole(monkeypatc
         answer = await client.post(f"{URL}/predict", json=batch)
 
     assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")
-
-
-async def test_hundreds_of_tasks_of_one_request_are_predicted(client: httpx.AsyncClient) -> None:
-    batch = asked()
-    batch["tasks"] = batch["tasks"] * 300
-    answer = await client.post(f"{URL}/predict", json=batch)
-
-    assert [len(one["result"]) for one in answer.json()["results"]] == [2] * 300
 
 
 async def test_more_tasks_than_a_request_may_have_are_refused(client: httpx.AsyncClient) -> None:

@@ -168,19 +168,6 @@ async def test_pictures_of_answers_are_listed_the_last_first_and_read(folder: Pa
         assert [(await shown(client, uri)).size for uri in listed] == [(32, 16), (WIDTH, HEIGHT)]
 
 
-async def test_a_picture_is_as_the_service_sees_it(folder: Path) -> None:
-    with Image.open(io.BytesIO(PICTURE)) as picture:
-        (folder / "a.png").write_bytes(pictures.turned_by_xmp(picture, 3))
-    async with talking(folder) as client:
-        await told(client, "find", image="a.png", words=["red"])
-
-        (uri,) = await uris(client)
-
-        box = (await told(client, "find", image="id:" + uri.rpartition("/")[2], words=["red"]))["segments"][0]["centre"]
-        red, _, blue = np.asarray(await shown(client, uri))[int(box[1]), int(box[0])]
-        assert red > 200 > 50 > blue
-
-
 async def test_a_picture_of_another_key_is_neither_listed_nor_read(folder: Path) -> None:
     keys = ["mine"]
     async with talking(folder, key=lambda: keys[-1]) as client:
