@@ -124,10 +124,8 @@ async def test_a_redirect_to_a_host_that_may_not_be_asked_is_refused(
 @pytest.mark.parametrize(
     ("location", "said"),
     [
-        ("http://pictures.example/a.png", "http scheme"),
         ("file:///etc/passwd", "file scheme"),
         ("https://me:secret@pictures.example/a.png", "a user name or a password"),
-        ("https://pictures.example:1/a.png", "port 1"),
         ("https://[::1/a.png", "leads to no URL"),
     ],
 )
@@ -163,9 +161,11 @@ OWN = Names(minio=[["127.0.0.1"]], other=[["127.0.0.1"]], far=[["10.0.0.1"]], mi
 
 @pytest.mark.parametrize("own", ["127.0.0.0/8", "127.0.0.1", "minio.example", "MINIO.example."])
 async def test_hosts_and_networks_of_the_settings_are_fetched_over_http_at_any_port(store: int, own: str) -> None:
-    fetcher = image_server.fetcher(OWN, own=[own])
+    rebinding = Names(minio=[["127.0.0.1"], ["10.0.0.1"]])  # resolved once
+    fetcher = image_server.fetcher(rebinding, own=[own])
 
     assert await fetcher.fetch(f"http://minio.example:{store}/a.png") == b"of our own"
+    assert rebinding.asked == ["minio.example"]
 
 
 @pytest.mark.parametrize(
@@ -185,14 +185,6 @@ async def test_with_hosts_of_the_settings_others_are_refused_as_before(store: in
     fetcher = image_server.fetcher(OWN, own=[own])
 
     assert await refused(fetcher, url.replace("PORT", str(store))) == UNREACHABLE
-
-
-async def test_the_name_of_an_own_host_is_resolved_once_for_each_hop(store: int) -> None:
-    rebinding = Names(minio=[["127.0.0.1"], ["10.0.0.1"]])
-    fetcher = image_server.fetcher(rebinding, own=["127.0.0.0/8"])
-
-    assert await fetcher.fetch(f"http://minio.example:{store}/a.png") == b"of our own"
-    assert rebinding.asked == ["minio.example"]
 
 
 async def test_public_hosts_are_not_fetched_where_own_ones_alone_are(server: ImageServer) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,27 +17,30 @@ from lexiseg_model.masks.rle import encode_mask
 from tests.service.web import node
 
 LABELS = ["sky", 'a "b" & <c>', "Straße", "object", None, "x:y#z", "tab\there", "\u2028 鳥", "\x01"]
-# Each format: the module and function of the page, and the path that it has there of a file of the service.
+# Each format: the function of the page's module, and the path that the page gives a file of the service.
 WRITERS = {
-    "coco": ("coco", "coco", "{}"),
-    "yolo": ("yolo", "yolo", "{}"),
-    "cvat": ("cvat", "cvat", "cvat.xml"),
-    "label-studio": ("label-studio", "labelStudio", "label-studio.json"),
-    "geojson": ("geojson", "geojson", "geojson/{}"),
-    "label-maps": ("label-maps", "labelMaps", "label-maps/{}"),
-    "voc": ("voc", "voc", "voc/{}"),
+    "coco": ("coco", "{}"),
+    "yolo": ("yolo", "{}"),
+    "cvat": ("cvat", "cvat.xml"),
+    "label-studio": ("labelStudio", "label-studio.json"),
+    "geojson": ("geojson", "geojson/{}"),
+    "label-maps": ("labelMaps", "label-maps/{}"),
+    "voc": ("voc", "voc/{}"),
 }
 SCRIPT = """
 const { ready } = await import("PLAYGROUND/masks/kernel.js");
 const { setOf } = await import("PLAYGROUND/formats/set.js");
-const writer = await import("PLAYGROUND/formats/MODULE.js");
 await ready;
-const files = {};
-for (const [path, content] of writer.FUNCTION(setOf(given))) {
-    const bytes = new Uint8Array(await new Blob([await content()]).arrayBuffer());
-    files[path] = Buffer.from(bytes).toString("base64");
+const written = {};
+for (const [module, [name]] of Object.entries(given.writers)) {
+    const files = written[module] = {};
+    const writer = await import(`PLAYGROUND/formats/${module}.js`);
+    for (const [path, content] of writer[name](setOf(given.pictures))) {
+        const bytes = new Uint8Array(await new Blob([await content()]).arrayBuffer());
+        files[path] = Buffer.from(bytes).toString("base64");
+    }
 }
-console.log(JSON.stringify(files));
+console.log(JSON.stringify(written));
 """
 
 
@@ -93,14 +97,19 @@ def as_on_the_page(picture: Picture) -> dict[str, Any]:
     return own | {"segments": segments}
 
 
+@cache
+def written_by_the_page(seed: int) -> Any:
+    _, pictures = answers(seed)
+    return node.run(SCRIPT, {"writers": WRITERS, "pictures": [*map(as_on_the_page, pictures)]})
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_format_is_the_services(name: str, seed: int) -> None:
     classes, pictures = answers(seed)
-    module, function, there = WRITERS[name]
-    script = SCRIPT.replace("MODULE", module).replace("FUNCTION", function)
+    there = WRITERS[name][1]
 
-    page = {path: base64.b64decode(text) for path, text in node.run(script, [*map(as_on_the_page, pictures)]).items()}
+    page = {path: base64.b64decode(text) for path, text in written_by_the_page(seed)[name].items()}
 
     data = DataSet(classes, lambda: pictures)
     written = {path: b"".join(pieces(content)) for path, content in format_of(name).write(data)}
