@@ -13,8 +13,9 @@ from functools import partial
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
-from lexiseg_service.gateway.image_requests import Images, gather_limited, with_field
+from lexiseg_service.gateway.image_requests import gather_limited, with_field
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.image.reader import Images
 from lexiseg_service.question.backend import Exemplified
 from lexiseg_service.question.messages import ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import ClassExample, examples_of

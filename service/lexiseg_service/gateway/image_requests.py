@@ -13,21 +13,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, QueueFull, RateLimited, ServiceError, UrlFetchOff
-from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import FIELD, MAX_LOOKUPS, HostGuard, SystemResolver, UrlFetcher
-from lexiseg_service.question.messages import ImageSource, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold, Shares
 
 T = TypeVar("T")
 MIN_PACED, MIN_PACED_SECONDS = 8, 2.0  # answered pictures, and their time, by which the others' is estimated
 PACE_FACTOR = 1.2  # of the pictures that fit, above which a request is refused
-Fetch = Callable[[str, str], Awaitable[bytes]]
 MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
 IMAGE = re.compile(r"\Aimage(?=[:.]|\Z)")  # the field that errors about an image name
 # The first bytes that the current request holds of fetched images: what it fetches in addition must not wait for it.
@@ -147,28 +143,6 @@ class _Turns(Generic[T]):
         if not self._n_answered:
             return ""
         return f"; {self._n_answered} of {self._n_images} images were answered: send it again, or fewer at a time"
-
-
-class Images:
-    """Puts images of any source into requests; `fetch` gets one by its URL, for a client."""
-
-    def __init__(self, fetch: Fetch, headers: HeaderReader) -> None:
-        self._fetch = fetch
-        self._headers = headers
-
-    async def with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
-        """The request with an image, which is its own where the source is empty."""
-        if source.is_empty:
-            if request.image is None and not request.image_id:
-                raise InvalidValue.of(field, "none", "an image: the request has none of its own")
-            return request
-        if source.id is not None:
-            return replace(request, image=None, image_id=source.id, header=None)
-        image = source.content
-        if image is None:
-            image = await self._fetch(source.url or "", request.source)
-        header, image_id = await self._headers.identify(image, request.source, request.deadline)
-        return replace(request, image=image, image_id=image_id, header=header)
 
 
 class Fetching:

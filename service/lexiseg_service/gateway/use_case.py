@@ -19,13 +19,13 @@ from lexiseg_model.types import ClassEntry, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.image_requests import Fetching, Images
+from lexiseg_service.gateway.image_requests import Fetching
 from lexiseg_service.gateway.phrases import answer_by_kind
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.gateway.waits import Shutdown
-from lexiseg_service.image.reader import HeaderReader
+from lexiseg_service.image.reader import HeaderReader, Images
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import has_examples, resolve, with_learned
@@ -134,14 +134,11 @@ class UseCase:
 
     async def with_image(self, request: WorkerRequest, image: ImageSource) -> WorkerRequest:
         """A request with its image. Raises ServiceError: about the image, or a prompt lies outside of it."""
-        content = image.content if image.url is None else await self.fetching.fetch(image.url, request.source)
-        header, image_id = None, image.id
-        if content is not None:
-            header, image_id = await self.headers.identify(content, request.source, request.deadline)
+        if not image.is_empty:
+            request = await self.images.with_image(request, image, "image")
         if prompts := request.prompts:
-            limits = self._settings.limits
-            check_inside(prompts, largest_size(prompts, limits) if header is None else header.size)
-        return replace(request, image=content, image_id=image_id, header=header)
+            check_inside(prompts, request.size or largest_size(prompts, self._settings.limits))
+        return request
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
         """The class list as it is stored: each example image is replaced by a small picture inside the list."""

@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -27,9 +28,11 @@ from lexiseg_service.errors import (
     UnsupportedImage,
 )
 from lexiseg_service.fair_queue import FairExecutor
+from lexiseg_service.question.messages import ImageSource, WorkerRequest
 from lexiseg_service.settings import Limits
 
 T = TypeVar("T")
+Fetch = Callable[[str, str], Awaitable[bytes]]
 LARGE_BYTES = 2**20  # a smaller file does not wait for a larger one
 # A JPEG with so little before its first scan, at most a thousand segments, is read faster than a thread is reached.
 SMALL_BYTES, SMALL_HEAD_BYTES = 256 * 2**10, 4096
@@ -116,3 +119,25 @@ class HeaderReader:
 
     def close(self) -> None:
         self._threads.close()
+
+
+class Images:
+    """Puts images of any source into requests; `fetch` gets one by its URL, for a client."""
+
+    def __init__(self, fetch: Fetch, headers: HeaderReader) -> None:
+        self._fetch = fetch
+        self._headers = headers
+
+    async def with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
+        """The request with an image, which is its own where the source is empty."""
+        if source.is_empty:
+            if request.image is None and not request.image_id:
+                raise InvalidValue.of(field, "none", "an image: the request has none of its own")
+            return request
+        if source.id is not None:
+            return replace(request, image=None, image_id=source.id, header=None)
+        image = source.content
+        if image is None:
+            image = await self._fetch(source.url or "", request.source)
+        header, image_id = await self._headers.identify(image, request.source, request.deadline)
+        return replace(request, image=image, image_id=image_id, header=header)

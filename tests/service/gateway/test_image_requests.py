@@ -8,9 +8,9 @@ import pytest
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, QueueFull, RateLimited, ServiceError
 from lexiseg_service.gateway.by_example import MAX_REPETITION, ExampleDesk
-from lexiseg_service.gateway.image_requests import Images, gather_limited
+from lexiseg_service.gateway.image_requests import gather_limited
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.reader import HeaderReader
+from lexiseg_service.image.reader import HeaderReader, Images
 from lexiseg_service.question.backend import Exemplified
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput

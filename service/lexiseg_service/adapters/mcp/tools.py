@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Awaitable, Callable
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,14 +25,14 @@ from lexiseg_model.errors import PictureError
 from lexiseg_model.pictures import reader
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Segment, Task
+from lexiseg_service.adapters.tools import image_of_text
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.image.reader import refusal_of
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
-from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import PointInput, Question
-from lexiseg_service.question.validation import off_event_loop, validate
+from lexiseg_service.question.validation import validate
 from lexiseg_service.settings import Settings
 
 ImageArgument = Annotated[
@@ -249,12 +249,10 @@ class ToolService:
         if image.startswith(BY_ID):
             image_id = image.removeprefix(BY_ID)
             return ImageSource(self._recent.get((caller.client, image_id)), image_id)
-        if image.startswith("data:"):
-            decode = partial(decode_base64, image, "image", "a data URL of base64")
-            return ImageSource(await off_event_loop(len(image), decode))
-        if image.startswith(("https://", "http://")):
-            return ImageSource(await self._use_case.fetching.fetch(image, caller.client))
-        return ImageSource(await asyncio.to_thread(self._read, image))
+        if not image.startswith(("data:", "https://", "http://")):
+            return ImageSource(await asyncio.to_thread(self._read, image))
+        source = await image_of_text(image, "image")
+        return source if source.url is None else ImageSource(await self._use_case.fetching.fetch(image, caller.client))
 
     async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:
         """Ask a question about a picture; a task other than prompt that the model lacks becomes semantic."""
