@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import lexiseg_model
+from lexiseg_service.commands.joined import OWN
 from tests.command import ended
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +24,10 @@ FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlett
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
 READER = ("bands", "colours", "conversion", "decoding", "header", "reader", "structure", "tiff")
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
-WORDS = ("cards", "catalogue.available", "catalogue.store", "errors", "model_name", "resources.lru", "types")
+WORDS = (
+    *("cards", "catalogue.available", "catalogue.store", "errors", "model_name"),
+    *("resources.lru", "runtimes", "types"),
+)
 FILES = ("files", "files.archives", "files.atomic", "files.names", "files.sandbox")
 LISTS = (
     *("vocabulary.class_lists", "vocabulary.class_names"),
@@ -370,7 +374,9 @@ def loaded_by(program: str) -> set[str]:
 
 
 def test_the_command_line_and_the_gateway_load_without_the_rest_of_the_models_package() -> None:
-    loaded = loaded_by(f"import lexiseg_service.cli, lexiseg_service.batch.http.routes, {', '.join(SHARED_WORDS)}")
+    commands = {point.module for point in OWN.values()}
+    together = ", ".join(commands | SHARED_WORDS)
+    loaded = loaded_by(f"import lexiseg_service.cli, lexiseg_service.batch.http.routes, {together}")
 
     own = {name for name in loaded if name == "torch" or name.startswith("lexiseg_model.")}
     assert own - SHARED_WORDS - {name.rpartition(".")[0] for name in SHARED_WORDS} == set()
@@ -391,6 +397,10 @@ LOADS = {
     "the client": (
         "import lexiseg_client",
         {"PIL", "cv2", "google", "grpc", "lexiseg_model", "lexiseg_service", "supervision", "torch"},
+    ),
+    "the command line": (
+        "import lexiseg_service.cli",
+        {"PIL", "fastapi", "lexiseg_client", "lexiseg_labels.formats", "numpy", "rich", "yaml"},
     ),
     "a worker and one image": (
         ONE_IMAGE,

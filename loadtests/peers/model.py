@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.runtimes import Runtime
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ClassEntry, Runtime, Vocabulary
+from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_model.vocabulary.scoring import score_vocabulary

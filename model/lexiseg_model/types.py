@@ -21,7 +21,6 @@ DEFAULT_SMOOTHING = 0.8  # share of the past in the average over the frames of a
 Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 Refinement = Literal["none", "pamr", "lposs", "regions"]
 Precision = Literal["exact", "fast"]
-Runtime = Literal["auto", "torch", "onnx", "onnx-int8", "openvino", "tensorrt", "torch-compile"]
 DinoName = Literal[
     "dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitl14_reg", "dinov2_vitb14_reg", "dinov2_vits14_reg"
 ]

@@ -1,4 +1,4 @@
-"""The command line: names, options and examples of the commands in `lexiseg_service.commands`."""
+"""The command line; the commands of `lexiseg_service.commands` are imported when they are called."""
 
 from __future__ import annotations
 
@@ -42,13 +42,8 @@ from typing import Annotated
 import typer
 
 from lexiseg_model.command_line.options import Grouped, output_folder
-from lexiseg_service.commands.heads import heads, teach
 from lexiseg_service.commands.joined import Commands
-from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import takes_settings
-from lexiseg_service.commands.segment.app import segment
-from lexiseg_service.commands.serving.app import gateway, serve, trainer, worker
-from lexiseg_service.commands.serving.vocabularies import vocabularies
 from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
 from lexiseg_service.settings import Settings
 
@@ -84,13 +79,8 @@ def everything(
     """Send an image and words, get masks."""
 
 
-app.add_typer(models, name="models")
-app.add_typer(vocabularies, name="vocabularies")
-app.add_typer(heads, name="heads")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
-for command in (serve, gateway, worker, trainer, segment, teach):
-    app.command(cls=Grouped)(command)
 
 
 @app.command()

@@ -27,7 +27,7 @@ from pydantic import (
     field_validator,
 )
 
-from lexiseg_model.types import Runtime
+from lexiseg_model.runtimes import Runtime
 from lexiseg_service.entry_points import ADAPTERS as ADAPTER_POINTS
 from lexiseg_service.entry_points import entry_points_of
 

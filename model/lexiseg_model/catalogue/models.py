@@ -17,7 +17,8 @@ from lexiseg_model.catalogue.method import BUNDLED, REMOVED, SEGMENTER, methods
 from lexiseg_model.catalogue.method import CARD as CARD
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import Precision, Runtime
+from lexiseg_model.runtimes import Runtime
+from lexiseg_model.types import Precision
 
 if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
     from lexiseg_model.resources.device import Execution

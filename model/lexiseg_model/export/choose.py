@@ -16,8 +16,8 @@ from lexiseg_model.export.runner import Engine, OnnxRunner, PartSession
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.export.write import export as write_export
 from lexiseg_model.resources.device import Execution
+from lexiseg_model.runtimes import Runtime
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Runtime
 
 logger = logging.getLogger("lexiseg.export")
 ENGINES: Mapping[Runtime, Engine] = {"openvino": "OpenVINO", "tensorrt": "TensorRT"}

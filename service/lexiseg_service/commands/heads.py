@@ -25,7 +25,7 @@ heads = typer.Typer(
     help="List and delete what `teach` and the page have taught.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    add_completion=False,
 )
 
 

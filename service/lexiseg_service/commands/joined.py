@@ -1,4 +1,4 @@
-"""Groups of commands that entry points `lexiseg.commands` join: our optional ones, and other distributions'.
+"""Groups of commands that are imported when they are called: ours, and what entry points `lexiseg.commands` join.
 
 An entry point is named as its command, `eval`, or `models.prove` below a group, and names the command's function, or a
 `typer.Typer`: of one command without a callback, or of a group. It is loaded when its command is called.
@@ -27,6 +27,19 @@ from lexiseg_model.command_line.options import Grouped
 from lexiseg_service.commands.options import options_of, replace_parameter, settings_of
 from lexiseg_service.entry_points import COMMANDS, EntryPointError, entry_points_of, load
 
+# Ours, in the order of the help.
+MODULES = {
+    "serving.app": ("serve", "gateway", "worker", "trainer"),
+    "segment.app": ("segment",),
+    "heads": ("teach", "heads"),
+    "models.app": ("models",),
+    "serving.vocabularies": ("vocabularies",),
+}
+OWN = {
+    name: EntryPoint(name, f"lexiseg_service.commands.{module}:{name}", COMMANDS)
+    for module, names in MODULES.items()
+    for name in names
+}
 # Said of a command that is not installed.
 HOMES = dict.fromkeys(("calibrate", "compare", "data", "eval", "models.prove", "train"), "lexiseg-train")
 
@@ -36,17 +49,20 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         prefix = self._prefix(ctx)
-        names = (name.removeprefix(prefix) for name in entry_points_of(COMMANDS) if name.startswith(prefix))
-        return [*super().list_commands(ctx), *(name for name in names if "." not in name)]
+        joined = [name.removeprefix(prefix) for name in entry_points_of(COMMANDS) if name.startswith(prefix)]
+        named = [*(() if prefix else OWN), *super().list_commands(ctx), *(name for name in joined if "." not in name)]
+        return list(dict.fromkeys(named))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return without_repeats(own)
         name = self._prefix(ctx) + cmd_name
-        if (point := entry_points_of(COMMANDS).get(name)) is not None:
+        if (point := OWN.get(name) or entry_points_of(COMMANDS).get(name)) is not None:
             command = get_command(_with_program(_app_of(point)))
             command.name = cmd_name
+            if name in OWN:  # those of others may change
+                self.add_command(command)
             return without_repeats(command)
         if (home := HOMES.get(name)) is not None:
             ctx.fail(f"`lexiseg {name.replace('.', ' ')}` comes with {home}: pip install {home}, or make full")
@@ -54,7 +70,7 @@ class Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         own = {name: super(Commands, self).get_command(ctx, name) for name in self.list_commands(ctx)}
-        points = entry_points_of(COMMANDS)
+        points = entry_points_of(COMMANDS) | OWN
         listed = {
             name: command or TyperCommand(name, help=_help_of(points[self._prefix(ctx) + name]))
             for name, command in own.items()

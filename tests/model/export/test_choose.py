@@ -17,7 +17,8 @@ from lexiseg_model.export.manifest import MANIFEST, RANGES, read
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.resources import device
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.types import Precision, Runtime
+from lexiseg_model.runtimes import Runtime
+from lexiseg_model.types import Precision
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, edges, noise
 from tests.model.export.test_runner import versions
 from tests.model.stand_in import ColourSegmenter

@@ -18,7 +18,13 @@ from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 
-models = typer.Typer(cls=Commands, help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
+models = typer.Typer(
+    cls=Commands,
+    help="Models that can be served.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
 
 
 @models.command("list", cls=Grouped)

@@ -24,7 +24,7 @@ vocabularies = typer.Typer(
     help="Back up and restore users' vocabularies.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    add_completion=False,
 )
 
 

@@ -37,8 +37,9 @@ from lexiseg_model.methods.tiny.weights import BUNDLED as WEIGHTS_FILE
 from lexiseg_model.methods.tiny.weights import FOLDER as BUNDLED
 from lexiseg_model.methods.tiny.weights import TinyState
 from lexiseg_model.methods.tiny.words.familiar import Familiar
+from lexiseg_model.runtimes import Runtime
 from lexiseg_model.segmenter import AskedParts, TextBank
-from lexiseg_model.types import ClassEntry, Learned, Point, Prompt, Runtime, Vocabulary
+from lexiseg_model.types import ClassEntry, Learned, Point, Prompt, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from tests.model.conftest import Photographs
 from tests.test_architecture import ROOT
