@@ -47,6 +47,10 @@ $(VENV)/.serve: SHELL := /bin/bash
 # Bytecode is written as modules are imported: a service imports one in four of those installed.
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
 ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | sed -unE '$(PROGRESS)'
+# Beside a pip, which keeps one core busy: the kernel, and the bytecode of torch, which the first start would write.
+ASIDE = (cd model && PYTHONUNBUFFERED=1 $(abspath $(BIN))/python setup.py build_ext --inplace \
+	--build-lib $(abspath $(VENV))/kernel --build-temp $(abspath $(VENV))/kernel 2>&1 | sed -unE '$(PROGRESS)'; \
+	$(abspath $(BIN))/python -c "import torch" 2>/dev/null)
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
 TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/write_glosses.py model/lexiseg_model model/lexiseg_train model/lexiseg_falcon service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
@@ -181,8 +185,10 @@ SERVED := labels model clients/python .
 $(VENV)/.serve: $(PROJECT_FILES) constraints.txt requirements/serve.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg into $(VENV), once: a minute or two, 1.2 GB on disk with the torch of a CPU. What pip does:"
 	@$(call ALOUD,"1 of 3: torch",-c constraints.txt -r requirements/build.txt torch)
-	@$(call ALOUD,"2 of 3: the libraries",--no-deps -c constraints.txt -r requirements/serve.txt)
-	@$(call ALOUD,"3 of 3: lexiseg itself",--no-deps --no-build-isolation -v $(addprefix -e ./,$(SERVED)))
+	@$(ASIDE) & $(call ALOUD,"2 of 3: the libraries",--no-deps -c constraints.txt -r requirements/serve.txt); \
+		status=$$?; wait; exit $$status
+	@export LEXISEG_WITHOUT_KERNEL=1; \
+		$(call ALOUD,"3 of 3: lexiseg itself",--no-deps --no-build-isolation -v $(addprefix -e ./,$(SERVED)))
 	@rm -rf $(addprefix $(VENV)/lib/python*/site-packages/torch/,test bin/test_* bin/*Test)
 	@touch $@
 
