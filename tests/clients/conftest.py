@@ -1,5 +1,6 @@
 """A gateway of narrow bounds beside the server of all tests, and a client."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,14 @@ def client(server: Server) -> Iterator[Client]:
 @pytest.fixture
 def target(server: Server) -> str:
     return server.grpc
+
+
+@pytest.fixture
+def dead() -> Iterator[str]:
+    """HOST:PORT where connections are refused."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 @contextmanager

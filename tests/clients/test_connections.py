@@ -4,13 +4,13 @@ import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
 from lexiseg_client import (
     AsyncClient,
     Client,
     ProblemError,
+    RateLimited,
     Retry,
     TimedOut,
     Unauthorized,
@@ -43,18 +43,13 @@ def test_a_write_whose_answer_was_lost_is_not_done_twice() -> None:
     assert len(script.asked) == 1
 
 
-def test_nobody_home_is_unreachable() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+def test_nobody_home_is_unreachable(dead: str) -> None:
+    url = f"http://{dead}"
 
-        with (
-            Client(url, retry=Retry(most=1, first_wait=0.01)) as client,
-            pytest.raises(Unreachable, match=r"127\.0\.0\.1"),
-        ):
-            client.models()
-        with Client(url, retry=QUICK, timeout=0.3) as client, pytest.raises(TimedOut, match="did not become ready"):
-            client.wait_until_ready()
+    with Client(url, retry=Retry(most=1, first_wait=0.01)) as client, pytest.raises(Unreachable, match=dead):
+        client.models()
+    with Client(url, retry=QUICK, timeout=0.3) as client, pytest.raises(TimedOut, match="did not become ready"):
+        client.wait_until_ready()
 
 
 def test_a_server_behind_a_proxy_is_waited_for() -> None:
@@ -97,36 +92,42 @@ def test_a_client_shows_no_key(server: Server) -> None:
         assert "secret" not in repr(vars(client))
 
 
-def test_keys_open_the_door(narrow_server: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["rest", "grpc"])
+def narrow(request: pytest.FixtureRequest, narrow_server: Ports) -> str:
+    """The address of the narrow server, by either protocol."""
+    return narrow_server.url if request.param == "rest" else f"grpc://{narrow_server.grpc}"
+
+
+def test_keys_open_the_door(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in (None, "wrong"):
-        with Client(narrow_server.url, api_key=key) as client, pytest.raises(Unauthorized):
+        with Client(narrow, api_key=key) as client, pytest.raises(Unauthorized):
             client.segment(IMAGE, ["sky"])
-    with Client(narrow_server.url, api_key=KEY) as client:
+    with Client(narrow, api_key=KEY) as client:
         assert client.segment(IMAGE, ["sky"]).image_id
     monkeypatch.setenv("LEXISEG_API_KEY", KEY)
-    with Client(narrow_server.url) as client:
+    with Client(narrow) as client:
         assert client.models()
 
 
-def test_many_threads_of_one_client_are_all_served_by_a_narrow_server(narrow_server: Ports) -> None:
-    refused = []
-
+def test_many_threads_of_one_client_are_all_served_by_a_narrow_server(
+    narrow: str, narrow_server: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
     with taken(narrow_server) as free:
+        with Client(narrow, api_key=KEY, retry=Retry(most=0)) as client, pytest.raises(RateLimited, match="its limit"):
+            client.segment(IMAGE, ["sky"])
 
-        def note(response: httpx.Response) -> None:
-            if response.status_code == 429:
-                refused.append(response.headers["retry-after"])
-                free.set()
+        def wait(rule: Retry, attempt: int, retry_after: float | None, jitter: float) -> float:
+            waits.append(retry_after)
+            free.set()
+            return 0.05
 
-        with (
-            httpx.Client(event_hooks={"response": [note]}) as http,
-            Client(narrow_server.url, api_key=KEY, http=http, retry=Retry(most=1000, first_wait=0.05)) as client,
-            ThreadPoolExecutor(3) as threads,
-        ):
+        monkeypatch.setattr(Retry, "wait", wait)
+        with Client(narrow, api_key=KEY, retry=Retry(most=1000)) as client, ThreadPoolExecutor(3) as threads:
             answers = list(threads.map(lambda _: client.segment(IMAGE, ["sky"]), range(3)))
 
     assert len(answers) == 3
-    assert refused
+    assert 1.0 in waits
 
 
 async def test_the_awaited_client_gives_the_same_answers(server: Server) -> None:

@@ -147,23 +147,14 @@ def refusal(kind: str) -> Say:
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-def test_map_returns_or_raises_the_refusal(folder: Path, kind: str) -> None:
+def test_a_refusal_is_returned_or_raised_and_no_picture_is_written(folder: Path, kind: str) -> None:
     with scripted(refusal(kind)) as script, Client(script.url, retry=Retry(most=0)) as client:
         outcomes = list(client.map(folder, ["sky"], on_error="return"))
         with pytest.raises(LexisegError, match=kind):
             list(client.map(folder, ["sky"]))
+        with pytest.raises(LexisegError, match=kind):
+            client.label_folder(folder, ["sky"])
 
     assert len(outcomes) == 2
     assert all(isinstance(each, LexisegError) and kind in str(each) for each in outcomes)
-
-
-@pytest.mark.parametrize("kind", REFUSALS)
-def test_label_folder_writes_no_picture_that_was_refused(folder: Path, kind: str) -> None:
-    with (
-        scripted(refusal(kind)) as script,
-        Client(script.url, retry=Retry(most=0)) as client,
-        pytest.raises(LexisegError, match=kind),
-    ):
-        client.label_folder(folder, ["sky"])
-
     assert [path for path in folder.with_name("photos-coco").rglob("*") if path.is_file()] == []

@@ -46,10 +46,13 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_job_yields_an_answer_or_a_problem_for_each_picture(client: Client, photos: Path) -> None:
+def test_a_job_is_read_waited_for_saved_found_again_and_removed(client: Client, photos: Path, tmp_path: Path) -> None:
+    states: list[JobState] = []
     job = client.jobs.create(photos, ["sky"])
 
     answers = {each.image: each for each in job}
+    ended = job.wait(progress=states.append)
+    saved = job.save(tmp_path / "annotations.json", to="coco")
 
     assert repr(job) == f"<Job {job.id}: done, 2 of 3 answered, 1 failed>"
     assert set(answers) == {"a.png", "in/b.png", "broken.png"}
@@ -58,6 +61,13 @@ def test_a_job_yields_an_answer_or_a_problem_for_each_picture(client: Client, ph
     assert [segment.label for segment in first.answer] == ["sky"]
     assert broken.problem is not None
     assert broken.problem.type == "unsupported-image"
+    assert states[-1] == ended == client.jobs.get(job.id).state
+    assert (ended.state, ended.done, ended.failed, ended.total) == ("done", 2, 1, 3)
+    assert b'"categories":[{"id":1,"name":"sky"}]' in saved.read_bytes()
+    assert job.id in [each.id for each in client.jobs.list()]
+    job.delete()
+    with pytest.raises(UnknownJob):
+        job.refresh()
 
 
 @pytest.mark.parametrize("named", ["archive first", "classes first", "by name"])
@@ -79,15 +89,6 @@ def test_pictures_of_a_job_are_given_once(client: Client, photos: Path) -> None:
         client.jobs.create(["a.png"], ["sky"])
 
 
-def test_waiting_shows_progress_up_to_the_end(client: Client, photos: Path) -> None:
-    states: list[JobState] = []
-
-    ended = client.jobs.create(photos, ["sky"]).wait(progress=states.append)
-
-    assert states[-1] == ended
-    assert (ended.state, ended.done, ended.failed, ended.total) == ("done", 2, 1, 3)
-
-
 def test_a_bar_is_drawn_on_request(client: Client, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     client.jobs.create(photos, ["sky"]).wait(progress=True)
 
@@ -101,25 +102,6 @@ def test_waiting_ends_with_the_timeout(tmp_path: Path, photos: Path) -> None:
 
         with pytest.raises(TimedOut, match="0 of 3"):
             job.wait(timeout=0.1)
-
-
-def test_results_are_saved_in_a_format(client: Client, photos: Path, tmp_path: Path) -> None:
-    job = client.jobs.create(photos, ["sky"])
-    job.wait()
-
-    saved = job.save(tmp_path / "annotations.json", to="coco")
-
-    assert b'"categories":[{"id":1,"name":"sky"}]' in saved.read_bytes()
-
-
-def test_a_job_is_found_again_and_removed(client: Client, photos: Path) -> None:
-    job = client.jobs.create(photos, ["sky"])
-
-    assert client.jobs.get(job.id).state.total == 3
-    assert job.id in [each.id for each in client.jobs.list()]
-    job.delete()
-    with pytest.raises(UnknownJob):
-        job.refresh()
 
 
 def test_a_server_without_jobs_says_so() -> None:

@@ -3,10 +3,8 @@
 import socket
 import ssl
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import grpc
 import httpx
 import pytest
 import trustme
@@ -23,6 +21,8 @@ from lexiseg_client import (
     UntrustedCertificate,
     WrongScheme,
 )
+from tests.clients.rpc import scripted_grpc
+from tests.clients.rpc.scripted_grpc import Servicer
 from tests.clients.scripted_server import MODELS, Say, scripted
 from tests.http_server import Quiet, serving
 
@@ -35,14 +35,6 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def dead() -> Iterator[str]:
-    """HOST:PORT where connections are refused."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 def check_fails_at_once(url: str, kind: type[Unreachable], said: str, **arguments: Any) -> None:
@@ -63,14 +55,8 @@ def secure() -> Iterator[Secure]:
     issued = authority.issue_cert("127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     issued.configure_cert(context)
-    chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
-    server = grpc.server(ThreadPoolExecutor(1))
-    credentials = grpc.ssl_server_credentials([(issued.private_key_pem.bytes(), chain)])
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    server.start()
-    with scripted(Say(200, MODELS), tls=context) as https:
-        yield Secure(https.url, f"grpcs://127.0.0.1:{port}", authority)
-    server.stop(None).wait()
+    with scripted(Say(200, MODELS), tls=context) as https, scripted_grpc.scripted(Servicer(), issued) as target:
+        yield Secure(https.url, f"grpcs://{target}", authority)
 
 
 @pytest.mark.parametrize("protocol", ["https", "grpcs"])
@@ -156,12 +142,8 @@ class Ports(NamedTuple):
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[Ports]:
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    with scripted(Say(200, MODELS)) as http:
-        server.start()
-        yield Ports(http.url.partition("://")[2], f"127.0.0.1:{port}")
-        server.stop(None).wait()
+    with scripted(Say(200, MODELS)) as http, scripted_grpc.scripted(Servicer()) as target:
+        yield Ports(http.url.partition("://")[2], target)
 
 
 @pytest.mark.parametrize(

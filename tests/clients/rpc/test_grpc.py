@@ -3,7 +3,6 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,17 +14,14 @@ from lexiseg_client import (
     Classes,
     Client,
     ImageId,
-    Retry,
     Segmentation,
     Sense,
     Timings,
     errors,
 )
 from tests import pictures
-from tests.clients.conftest import KEY, taken
 from tests.command import ended
 from tests.integration.server import ROOT, Server
-from tests.service.gateway.serving import Ports
 
 JPEG = pictures.encoded(pictures.small("china", 240), "JPEG")
 CLASSES: Classes = ["sky", Class("building", ["pagoda"]), "tree"]
@@ -98,31 +94,6 @@ def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
                 ask(asked)
             problems.append(dataclasses.replace(caught.value.problem, request_id=None))
         assert problems[0] == problems[1]
-
-
-def test_keys_and_limits_hold_over_grpc(narrow_server: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"grpc://{narrow_server.grpc}"
-    with Client(url, api_key="wrong") as remote, pytest.raises(errors.Unauthorized):
-        remote.models()
-    waits: list[float | None] = []
-    with taken(narrow_server) as free:
-        with (
-            Client(url, api_key=KEY, retry=Retry(most=0)) as remote,
-            pytest.raises(errors.RateLimited, match="its limit"),
-        ):
-            remote.segment(JPEG, ["sky"])
-
-        def wait(rule: Retry, attempt: int, retry_after: float | None, jitter: float) -> float:
-            waits.append(retry_after)
-            free.set()
-            return 0.05
-
-        monkeypatch.setattr(Retry, "wait", wait)
-        with Client(url, api_key=KEY, retry=Retry(most=1000)) as remote, ThreadPoolExecutor(3) as threads:
-            answers = list(threads.map(lambda _: remote.segment(JPEG, ["sky"]), range(3)))
-
-    assert len(answers) == 3
-    assert 1.0 in waits
 
 
 async def test_the_awaited_client_speaks_grpc(target: str, remote: Client) -> None:
