@@ -16,14 +16,10 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.command import ended
+from tests.requirements.package_names import project_of
 from tests.test_architecture import PACKAGES, ROOT, modules, own_files
 
 STUBS = ROOT / "clients/python/lexiseg_client/stubs"
-
-
-def project_of(folder: Path) -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    return project
 
 
 HOMES = {
@@ -34,7 +30,7 @@ HOMES = {
     "lexiseg-falcon": "model/lexiseg_falcon",
     "lexiseg-client": "clients/python",
 }
-SERVICE, LABELS, MODEL, TRAIN, FALCON, CLIENT = (project_of(ROOT / home) for home in HOMES.values())
+SERVICE, LABELS, MODEL, TRAIN, FALCON, CLIENT = map(project_of, HOMES.values())
 PROJECTS = {each["name"]: each for each in (SERVICE, LABELS, MODEL, TRAIN, FALCON, CLIENT)}
 FOLDERS = {
     "lexiseg": "service/lexiseg_service",
@@ -344,17 +340,6 @@ def test_the_images_and_the_chart_name_one_version() -> None:
 
     assert of_images is not None
     assert in_images == {of_images[1]}
-
-
-def test_what_a_build_of_the_images_reads_is_let_in() -> None:
-    """pyproject.toml names them: without them the build of an image fails."""
-    named = {SERVICE["readme"], *SERVICE["license-files"]}
-    let_in = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
-    copied = re.findall(r"^COPY pyproject\.toml.*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-
-    assert named <= let_in
-    assert len(copied) == 2
-    assert all(named <= set(line.split()) for line in copied)
 
 
 HINT = re.compile(r"pip install((?: +(?:--[a-z-]+|[A-Za-z0-9_.=\[\]'-]+))+)")

@@ -5,16 +5,12 @@ import re
 import runpy
 import subprocess
 import sys
-import tomllib
 from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.requirements.package_names import canonical
+from tests.requirements.package_names import ROOT, canonical, closure, project_of
 
-ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 OWN = {"lexiseg", "lexiseg-client", "lexiseg-labels", "lexiseg-model", "lexiseg-train"}
 LOCKS = sorted(path.stem for path in REQUIREMENTS.glob("*.lock"))
@@ -79,21 +75,6 @@ def listed(name: str = "gateway") -> set[str]:
     return named.union(*map(listed, taken_in))
 
 
-def closure(names: set[str]) -> set[str]:
-    """The distributions and everything that they need, extras apart."""
-    reached: set[str] = set()
-    waiting = set(names)
-    while waiting:
-        name = waiting.pop()
-        reached.add(name)
-        try:
-            needed = metadata.requires(name) or []
-        except metadata.PackageNotFoundError:  # for another platform
-            continue
-        waiting |= {canonical(line) for line in needed if "extra ==" not in line} - reached
-    return reached
-
-
 @pytest.mark.parametrize("name", [name for name in LOCKS if (REQUIREMENTS / f"{name}.txt").is_file()])
 def test_a_lock_has_all_that_its_list_names(name: str) -> None:
     assert listed(name) - set(locked(name)) == set()
@@ -125,11 +106,6 @@ def test_the_list_of_workers_has_what_all_packages_need(runtime: str) -> None:
     wanted = {canonical(line) for project in projects for line in project["dependencies"] if ";" not in line}
     missing = wanted - OWN - {"torch", "onnxruntime"} - set(locked(f"worker-{runtime}"))
     assert missing == set()
-
-
-def project_of(folder: str) -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
-    return project
 
 
 def test_what_the_gateway_imports_is_installed() -> None:
