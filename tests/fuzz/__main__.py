@@ -5,6 +5,7 @@
 
 A process for each target. What is new lies in `out/fuzz/TARGET`; what breaks a target, in `out/fuzz/TARGET-crash-...`,
 and the exit status is 1. `--keep` adds to the corpus the smallest inputs that reached something new.
+`seed-...` are made by hand: small right files, and data sets that attack their reader (`targets.NEXT_FILE`).
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CORPUS = Path(__file__).with_name("corpus")  # and not from `seeds`: what is imported here is not instrumented
+CORPUS = Path(__file__).with_name("corpus")
 OUT = Path("out/fuzz")
 TARGETS = ("image", "rle", "message", "model", "data-set")
 LONGEST = 4096  # bytes of an input

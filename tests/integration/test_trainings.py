@@ -11,14 +11,15 @@ import pytest
 
 from lexiseg_service.commands.serving.trainer import Bounds, Trainer
 from lexiseg_service.gateway.trainings.training import UNENDED, TrainingStore
-from tests.fuzz.data_sets import ALIASES, PICTURE
+from tests import pictures
 from tests.service.batch.http.asking import zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 from tests.waiting import until
 
 PASSWORD = "password-of-redis"
-LABELS = {"images/a.png": PICTURE, "labels/a.txt": b"0 .1 .1 .5 .1 .5 .5\n"}
+ALIASES = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+LABELS = {"images/a.png": pictures.encoded(pictures.small("china", 32)), "labels/a.txt": b"0 .1 .1 .5 .1 .5 .5\n"}
 SETS = {
     "environment": b"path: /proc/self\ntrain: environ\nnames: [a]\n",
     "above": b"path: ../..\ntrain: .\nnames: [a]\n",
