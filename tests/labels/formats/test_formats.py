@@ -175,29 +175,12 @@ def test_the_tools_own_readers_get_every_pixel(tmp_path: Path) -> None:
     assert wrong == {label: [0, 0] for label in MASKS}
 
 
-@pytest.fixture
-def fiftyone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_and_boxes_are_the_pixels_themselves_where_fiftyone_cuts_fractions_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     module = ModuleType("fiftyone")
     vars(module).update(Detection=SimpleNamespace, Detections=SimpleNamespace)
     monkeypatch.setitem(sys.modules, "fiftyone", module)
-
-
-@pytest.mark.usefixtures("fiftyone")
-def test_boxes_are_shares_of_the_image_and_masks_those_of_the_boxes() -> None:
-    answer = made.answer()
-
-    found: Any = answer.to_fiftyone()
-
-    height, width = answer.size
-    for detection, segment in zip(found.detections, answer.segments, strict=True):
-        x, y, w, h = segment.bbox
-        assert detection.bounding_box == pytest.approx([x / width, y / height, w / width, h / height], rel=1e-12)
-        assert np.array_equal(detection.mask, segment.mask[y : y + h, x : x + w])
-        assert (detection.label, detection.confidence) == (segment.label or "", segment.score)
-
-
-@pytest.mark.usefixtures("fiftyone")
-def test_boxes_are_the_pixels_themselves_where_fiftyone_cuts_fractions_off() -> None:
     height, width = size = (427, 333)
     segments: list[Segment] = []
     for start in range(height - 7):
@@ -212,6 +195,8 @@ def test_boxes_are_the_pixels_themselves_where_fiftyone_cuts_fractions_off() -> 
         left, top, across, down = detection.bounding_box
         assert (int(height * top), int(height * (top + down))) == (start, start + 7)
         assert (int(width * left), int(width * (left + across))) == (12, 29)
+        assert np.array_equal(detection.mask, np.ones((7, 17), bool))
+        assert (detection.label, detection.confidence) == ("a", 0.75)
 
 
 @pytest.mark.parametrize("library", ["fiftyone", "pandas", "supervision"])
