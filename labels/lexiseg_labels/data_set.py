@@ -117,11 +117,7 @@ class Format:
             raise ValueError(f"expected at most {self.max_classes} classes, got {len(classes)}")
 
     def files_of(self, picture: Picture, classes: Sequence[str]) -> Iterator[File]:
-        """The files of one picture: itself, where the set holds pictures and it can be read, and its labels.
-
-        Raises:
-            NoMasks: requested with mask="none".
-        """
+        """The files of one picture: itself, where the set holds pictures and it can be read, and its labels."""
         if self.images is not None and picture.read is not None:
             yield f"{self.images}/{picture.file_name}", picture.read()
         yield from self.of_picture(picture, classes)

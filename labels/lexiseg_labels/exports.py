@@ -88,8 +88,7 @@ class Packed(NamedTuple):
 def packed(kind: Format, data: DataSet, *, for_pictures: bool = False) -> Packed:
     """A data set as one file: the format's only one, or a zip where there are more.
 
-    Args:
-        for_pictures: a zip as well where the format has pictures, or the list of reviewed ones, with its labels.
+    With `for_pictures` also a zip where the format has pictures, or the list of reviewed ones, with its labels.
     """
     kind.check(data.classes)
     files = kind.write(data)

@@ -101,12 +101,7 @@ def encoded(pixels: NDArray[np.uint8], suffix: str) -> bytes:
 
 
 def show(picture: bytes) -> None:
-    """Show a PNG in the notebook that runs this code, else in the system's viewer.
-
-    Raises:
-        MissingLibrary: Pillow, which finds the viewer, is not installed.
-        NoViewer: the system has none, or no display.
-    """
+    """Show a PNG in the notebook that runs this code, else in the system's viewer, which Pillow finds."""
     if "ipykernel" in sys.modules:
         display = importlib.import_module("IPython.display")
         display.display(display.Image(picture))
@@ -123,11 +118,9 @@ def show(picture: bytes) -> None:
 
 
 def pixels_of(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Upright RGB pixels [H, W, 3] of an image; white if it cannot be read or its size differs. Needs Pillow.
+    """Upright RGB pixels [H, W, 3] of a path, a file's bytes, pixels, or a Pillow image.
 
-    Args:
-        image: a path, a file's bytes, pixels, or a Pillow image; of anything else nothing is read.
-        size: height, width.
+    White if Pillow is not installed, the image cannot be read, or its size (H, W) differs.
     """
     white = np.full((*size, 3), 255, np.uint8)
     if importlib.util.find_spec("PIL") is None:

@@ -57,12 +57,7 @@ class Drawing(Protocol):
         """What any of some checked outlines covers."""
 
     def png_mask(self, content: bytes, check: Callable[[int, int], None]) -> NDArray[np.bool_]:
-        """Pixels [h, w] of a PNG that are not 0, or not transparent; `check` gets its width and height before it is
-        decoded, and raises.
-
-        Raises:
-            OSError, SyntaxError, ValueError: no PNG.
-        """
+        """Pixels [h, w] of a PNG that are not 0, or not transparent; `check` gets width and height before decoding."""
 
 
 class Listed(NamedTuple):

@@ -100,11 +100,9 @@ def _by_row(top: Contour, bottom: Contour) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def simplified(rings: tuple[Ring, ...], tolerance: float) -> tuple[Ring, ...]:
-    """Simplify rings with the Douglas-Peucker algorithm.
+    """Simplify rings with the Douglas-Peucker algorithm by up to `tolerance` pixels.
 
-    Args:
-        tolerance: maximum distance in pixels from the original contour. An exterior that would vanish keeps its
-            corners; a hole that would vanish is dropped.
+    An exterior that would vanish keeps its corners; a hole that would vanish is dropped.
     """
     if tolerance <= 0:
         return rings

@@ -40,11 +40,7 @@ WARN_AFTER = 2  # failed attempts before a warning is logged: a rolling update i
 
 @dataclass(frozen=True)
 class Send:
-    """Send one HTTP request; `body` has httpx's arguments for it. Result: an `httpx.Response`.
-
-    Raises, into the call:
-        Unreachable, TimedOut.
-    """
+    """Send one HTTP request; `body` has httpx's arguments for it. Result: an `httpx.Response`."""
 
     method: str
     path: str
@@ -56,11 +52,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Invoke:
-    """Call a unary gRPC method by name within `timeout` seconds. Result: the response message.
-
-    Raises, into the call:
-        ProblemError, Unreachable, TimedOut.
-    """
+    """Call a unary gRPC method by name within `timeout` seconds. Result: the response message."""
 
     method: Literal["Segment", "ListModels", "Check"]
     message: Any

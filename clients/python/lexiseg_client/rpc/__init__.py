@@ -1,8 +1,4 @@
-"""The gRPC transport; its libraries are optional.
-
-Raises:
-    MissingLibrary: the libraries are not installed.
-"""
+"""The gRPC transport; its libraries are optional."""
 
 from lexiseg_client.errors import MissingLibrary
 

@@ -204,12 +204,7 @@ class Connection(_Channel):
             raise error_of_rpc(error, self._address.target) from error
 
     def stream(self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem]) -> Generator[FrameAnswer, None, None]:
-        """Send frames and yield answers in frame order, until the frames end or the caller stops.
-
-        Raises:
-            LexisegError: no server, the server refuses the stream, or the connection breaks.
-            Exception: raised by `items`.
-        """
+        """Send frames and yield answers in frame order, until the frames end or the caller stops."""
         sending, frame_errors = Items(), list[Exception]()
         started = threading.Event()
 
