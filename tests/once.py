@@ -1,6 +1,7 @@
 """What is made once: files for a run of the tests, shared by its processes; values for the tests of a folder."""
 
 import os
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,19 +18,19 @@ _forget: list[Callable[[], None]] = []
 
 
 def made(name: str, make: Callable[[Path], object]) -> Path:
-    """A file or folder of the run; processes that need it while it is being made wait. Never write into it.
+    """A file or folder of the run, which `make` writes at a path; processes that need it meanwhile wait.
 
-    Args:
-        name: of the file or folder.
-        make: writes it at the path that it is called with.
+    Never write into it. Where `make` has failed, the next call begins anew.
     """
     folder = Path(os.environ[FOLDER])
     path = folder / name
     with FileLock(folder / f"{name}.lock"):
         if not path.exists():
-            unfinished = folder / f"unfinished-{name}"
-            make(unfinished)
-            unfinished.rename(path)
+            attempt = folder / f"unfinished-{name}"
+            shutil.rmtree(attempt, ignore_errors=True)
+            attempt.mkdir()
+            make(attempt / name)
+            (attempt / name).rename(path)
     return path
 
 
