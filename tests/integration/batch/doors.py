@@ -1,16 +1,13 @@
 """The ways into the batch engine, each as a batch about the pictures of one folder whose processes can be killed."""
 
 import json
-import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from lexiseg_client import Client
 from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_service.batch.rows import OK
 from tests.command import start
@@ -144,7 +141,7 @@ class Bulk(Command):
 
 
 class Folder(Command):
-    """`lexiseg segment` over a folder."""
+    """`lexiseg segment` over a folder; `Client.label_folder` keeps the same ledger."""
 
     def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
         self._out = here / "out"
@@ -169,62 +166,13 @@ class Folder(Command):
         return [str(Path(image["source"]).relative_to(self._folder)) for image in images]
 
 
-class ClientFolder:
-    """`Client.label_folder`, asking a server."""
-
-    CODE = "import sys; from lexiseg_client import Client; Client(sys.argv[1]).label_folder(sys.argv[2], {}, to='yolo')"
-
-    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
-        self._folder = here / "photographs"
-        shutil.copytree(folder, self._folder)
-        self._server = Patient(here, folder)
-        self.kills: Kills = {"client": self._killed, "gateway": lambda: self._server.kill(is_gateway)}
-
-    def __enter__(self) -> Self:
-        self._server.__enter__()
-        self._process = self._started()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._killed()
-        self._server.__exit__(*error)
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", self.CODE.format(CLASSES), self._server.url, str(self._folder)])
-
-    def _killed(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def go_on(self) -> None:
-        if self._process.poll() is not None:
-            self._process = self._started()
-
-    def _rows(self) -> Sequence[str]:
-        ledger = self._folder.with_name(f"{self._folder.name}-yolo") / LEDGER
-        return ledger.read_text().splitlines()[1:] if ledger.exists() else []
-
-    def done(self) -> int:
-        return len(self._rows())
-
-    def finished(self) -> Sequence[str]:
-        self._killed()
-        with Client(self._server.url) as client:
-            made = client.label_folder(self._folder, CLASSES, to="yolo", progress=False)
-        assert (made.failed, made.not_yet) == ({}, {})
-        listed = [line for name in ("train.txt", "val.txt") for line in (made.out / name).read_text().splitlines()]
-        assert len(listed) == len(set(listed)) == len(self._rows())
-        return [json.loads(line)["source"] for line in self._rows()]
-
-
 # Batches that are under way: `go_on` starts what a kill has ended, `done` counts pictures that are settled for good,
 # `finished` waits for the end and gives the names of pictures with an answer, each as often as it has one.
-DOORS: Mapping[str, Callable[[Path, Path, CommandLine], OverHttp | Bulk | Folder | ClientFolder]] = {
+DOORS: Mapping[str, Callable[[Path, Path, CommandLine], OverHttp | Bulk | Folder]] = {
     "jobs": OverHttp,
     "jobs-redis": OverHttpWithRedis,
     "bulk": Bulk,
     "folder": Folder,
-    "client-folder": ClientFolder,
 }
 
 

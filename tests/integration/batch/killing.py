@@ -10,7 +10,7 @@ import psutil
 
 from loadtests.ports import free_port
 from tests.integration.server import TO_START, Process
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 
 class Patient:
@@ -24,14 +24,9 @@ class Patient:
 
     def __init__(self, state: Path, folder: Path, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._log = state / "log.jsonl"
-        self._ports = ("--http-port", self.url.rpartition(":")[2], "--grpc-port", "0")
+        ports = ("--http-port", self.url.rpartition(":")[2], "--grpc-port", "0")
         settings = {"LEXISEG_JOBS": "true", "LEXISEG_STATE_DIR": str(state), "LEXISEG_JOB_FOLDERS": str(folder)}
-        self._settings = settings | environment
-        self.process = self._start()
-
-    def _start(self) -> Process:
-        return Process(self._log, "serve", *self._ports, **self._settings)
+        self.process = Process(state / "log.jsonl", "serve", *ports, **settings | environment)
 
     def __enter__(self) -> Self:
         until(self.ready, TO_START, self.process.last_lines)
@@ -45,7 +40,7 @@ class Patient:
 
         def answered() -> bool:
             with suppress(httpx.TransportError):
-                answer[:] = [httpx.request(method, self.url + path, timeout=60, **options)]
+                answer[:] = [httpx.request(method, self.url + path, timeout=SOON, **options)]
             return bool(answer)
 
         until(answered, TO_START, self.process.last_lines)
@@ -75,25 +70,10 @@ class Patient:
 
     def kill(self, role: Callable[[psutil.Process], bool]) -> None:
         """Kill the gateway or a worker; the supervisor starts it again."""
-        victim = next(child for child in self._children() if role(child))
+        children = psutil.Process(self.process.process.pid).children()
+        victim = next(child for child in children if role(child))
         victim.kill()
         until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
-
-    def wait_for(self, job: str, done: int, seconds: float = TO_START) -> None:
-        """Wait until so many pictures have an answer."""
-        until(lambda: self.progress(job)["done"] >= done, seconds, self.process.last_lines)
-
-    def kill_all(self) -> None:
-        """Kill the supervisor and its children, and start the service again."""
-        members = [psutil.Process(self.process.process.pid), *self._children()]
-        for member in members:
-            member.kill()
-        psutil.wait_procs(members, TO_START)
-        self.process.stop()
-        self.process = self._start()
-
-    def _children(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.process.pid).children()
 
 
 def is_worker(process: psutil.Process) -> bool:
