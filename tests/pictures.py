@@ -105,11 +105,6 @@ def bomb(side: int = 50_000) -> bytes:
     return png_of(side, side, png_chunk(b"IDAT", content))
 
 
-def truncated_jpeg() -> bytes:
-    whole = encoded(photograph("china"), "JPEG")
-    return whole[: len(whole) // 2]
-
-
 def sixteen_bit(side: int = 64) -> Image.Image:
     """Gray, 16 bits: a ramp from black to white."""
     ramp = np.linspace(0, 65535, side).astype(np.uint16)

@@ -210,7 +210,6 @@ def test_the_core_imports_no_optional_part() -> None:
     assert {name: found for name, found in core.items() if any(is_within(other, OPTIONAL) for other in found)} == {}
 
 
-SHARED_BY_METHODS = tuple(f"lexiseg_model.{room}" for room in ("clip", "export", "tasks", "video", "vocabulary"))
 # What must not be imported from where; a prefix of dotted names stands for everything below it.
 CLOSED_DOORS = {
     "lexiseg_service.question": {"lexiseg_service.gateway", "lexiseg_service.wire", "lexiseg_service.worker"},
@@ -366,17 +365,18 @@ def test_labels_and_the_client_stand_alone_on_few_libraries(package: str) -> Non
     assert offences(modules(package), is_wrong) == []
 
 
-def loaded_by(program: str) -> set[str]:
-    """The modules that are there after a program."""
-    answer = ended([sys.executable, "-c", f"import sys; {program}\nprint(*sys.modules)"], cwd=ROOT)
+def loaded_by(*steps: str) -> list[list[str]]:
+    """The modules that are there after each step of a program."""
+    code = "import sys\n" + "".join(f"{step}\nprint('modules', *sys.modules)\n" for step in steps)
+    answer = ended([sys.executable, "-c", code], cwd=ROOT)
     assert answer.returncode == 0, answer.stderr
-    return {*answer.stdout.splitlines()[-1].split()}
+    return [line.split() for line in answer.stdout.splitlines() if line.startswith("modules ")]
 
 
 def test_the_command_line_and_the_gateway_load_without_the_rest_of_the_models_package() -> None:
     commands = {point.module for point in OWN.values()}
     together = ", ".join(commands | SHARED_WORDS)
-    loaded = loaded_by(f"import lexiseg_service.cli, lexiseg_service.batch.http.routes, {together}")
+    [loaded] = loaded_by(f"import lexiseg_service.cli, lexiseg_service.batch.http.routes, {together}")
 
     own = {name for name in loaded if name == "torch" or name.startswith("lexiseg_model.")}
     assert own - SHARED_WORDS - {name.rpartition(".")[0] for name in SHARED_WORDS} == set()
@@ -387,37 +387,35 @@ ONE_IMAGE = (
     "import lexiseg_service.commands.serving.worker, lexiseg_service.commands.local, "
     "lexiseg_service.commands.segment.run"
 )
-SERVING = f"""{ONE_IMAGE}, lexiseg_service.commands.serving.gateway, lexiseg_service.cli
+SERVING = """import lexiseg_service.commands.serving.gateway, lexiseg_service.cli
 from lexiseg_model.catalogue import models
 models.cards(None)
 lexiseg_service.cli.app(['--help'], standalone_mode=False)
 """
-# What is imported, and what must not come along: few questions need it, or an extra brings it.
-LOADS = {
-    "the client": (
-        "import lexiseg_client",
-        {"PIL", "cv2", "google", "grpc", "lexiseg_model", "lexiseg_service", "supervision", "torch"},
-    ),
-    "the command line": (
-        "import lexiseg_service.cli",
-        {"PIL", "fastapi", "lexiseg_client", "lexiseg_labels.formats", "numpy", "rich", "yaml"},
-    ),
-    "a worker and one image": (
-        ONE_IMAGE,
-        {"fastapi", "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"},
-    ),
-    "serving and the list of commands": (
-        SERVING,
-        OPTIONAL
+# What programs import, one after the other, and what must not come along: few questions need it, or an extra brings it.
+LOADS = [
+    {
+        "import lexiseg_service.cli": {
+            "PIL", "fastapi", "lexiseg_client", "lexiseg_labels.formats", "numpy", "rich", "yaml",
+        },
+    },
+    {
+        "import lexiseg_client": {
+            "PIL", "cv2", "google", "grpc", "lexiseg_model", "lexiseg_service", "supervision", "torch",
+        },
+        ONE_IMAGE: {"fastapi", "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"},
+        SERVING: OPTIONAL
         | {"av", "lexiseg_train", "mcp", "pyarrow", "rasterio", "ray", "sklearn"}
         | METHODS - {"lexiseg_model.methods.tiny", "lexiseg_model.methods.__init__"},
-    ),
-}
+    },
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("program", "absent"), LOADS.values(), ids=LOADS)
-def test_what_is_not_needed_is_not_loaded(program: str, absent: set[str]) -> None:
-    assert [name for name in loaded_by(program) if is_within(name, absent)] == []
+@pytest.mark.parametrize("steps", LOADS, ids=["the command line", "the client, an image, serving"])
+def test_what_is_not_needed_is_not_loaded(steps: dict[str, set[str]]) -> None:
+    loaded = dict(zip(steps, loaded_by(*steps), strict=True))
+
+    assert [(step, name) for step, absent in steps.items() for name in loaded[step] if is_within(name, absent)] == []
 
 
 def test_models_that_tests_share_are_let_go_of_with_their_folder() -> None:

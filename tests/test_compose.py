@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import httpx
 import pytest
 import redis
 import yaml
-from redis.backoff import ConstantBackoff
+from redis.backoff import ConstantBackoff, NoBackoff
 from redis.retry import Retry
 
 from lexiseg_service import healthcheck
@@ -21,9 +20,11 @@ from lexiseg_service.settings import Settings
 from tests.command import ended
 from tests.http_server import Quiet, serving
 from tests.integration import edge
+from tests.requirements.package_names import project_of
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
 from tests.test_architecture import SHARED_WORDS
+from tests.waiting import SOON
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -145,7 +146,7 @@ def test_no_page_reaches_it_under_a_name_of_its_own(added: str, checkout: Path, 
             for url in (gateway.url, front.url):
                 for host in [*ours, "evil.example", "evil.example:8000"]:
                     for method, path, body in (PUT, ERASE):
-                        asked = httpx.request(method, f"{url}{path}", json=body, headers={"Host": host}, timeout=60)
+                        asked = httpx.request(method, f"{url}{path}", json=body, headers={"Host": host}, timeout=SOON)
                         statuses[url, host, method] = asked.status_code
 
     refused = {host for (_, host, _), status in statuses.items() if status == 421}
@@ -175,7 +176,7 @@ def test_the_edge_is_healthy_when_its_own_check_says_so(services: dict[str, Any]
 
         with serving(Health) as url:
             script = check[3].replace("8405", url.rpartition(":")[2])
-            outcomes.append(subprocess.run(["bash", "-c", script], timeout=60).returncode)
+            outcomes.append(subprocess.run(["bash", "-c", script], timeout=SOON).returncode)
 
     assert outcomes == [0, 1]
     assert services["edge"]["environment"]["EDGE_METRICS"] == ":8405"
@@ -254,8 +255,7 @@ def test_the_trainers_image_alone_has_training() -> None:
 
 def test_a_worker_has_the_methods_of_this_repository_that_are_packages_and_their_libraries() -> None:
     (folders,) = re.findall(r'wheel\.sh \S+ "\$VERSION" (.*)', STAGES["worker-build"][1])
-    homes = {path.parent for path in (ROOT / "model").glob("*/pyproject.toml")}
-    projects = {home: tomllib.loads((home / "pyproject.toml").read_text())["project"] for home in homes}
+    projects = {path.parent: project_of(path.parent) for path in (ROOT / "model").glob("*/pyproject.toml")}
     methods = {home: each for home, each in projects.items() if "lexiseg.methods" in each.get("entry-points", {})}
 
     assert {home.name for home in methods} == {"lexiseg_falcon"}
@@ -286,7 +286,7 @@ def test_an_image_has_what_the_wheels_that_it_builds_are_made_of(stage: str) -> 
 
     missing = []
     for folder in folders.split():
-        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        project = project_of(folder)
         needed = ["pyproject.toml", *project["license-files"], *filter(None, [project.get("readme")])]
         paths = [(Path(folder) / name).as_posix() for name in needed]
         missing += [
@@ -354,7 +354,11 @@ def test_redis_has_the_password_that_it_is_given_and_not_in_its_command_line(
         with redis.Redis(unix_socket_path=str(socket), password=password or None, retry=retry) as client:
             assert client.config_get("maxmemory") == {"maxmemory": str(512 * 2**20)}
         if password:
-            with redis.Redis(unix_socket_path=str(socket)) as stranger, pytest.raises(redis.AuthenticationError):
+            once = Retry(NoBackoff(), 0)
+            with (
+                redis.Redis(unix_socket_path=str(socket), retry=once) as stranger,
+                pytest.raises(redis.AuthenticationError),
+            ):
                 stranger.ping()
         assert not password or password not in Path(f"/proc/{process.pid}/cmdline").read_text()
     finally:

@@ -7,11 +7,12 @@ import pytest
 
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine
+from tests.waiting import SOON
 
 
 @pytest.fixture(scope="session")
 def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=SOON) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
 from tests.integration.server import form
+from tests.waiting import SOON
 
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
@@ -29,7 +30,7 @@ def new_picture() -> bytes:
 @contextmanager
 def rest_client(url: str, **fields: Any) -> Iterator[Callable[[], str]]:
     """Ask about a new image on a connection that is kept: "rest" for an answer, else what came instead."""
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=SOON) as client:
 
         def ask() -> str:
             files = form(new_picture(), "sky", max_side=SIDE, mask="none", **fields)
@@ -51,7 +52,7 @@ def grpc_client(address: str) -> Iterator[Callable[[], str]]:
             image = pb.Image(content=new_picture())
             message = pb.SegmentRequest(image=image, classes=[pb.Class(name="sky")], max_side=SIDE)
             try:
-                SegmentationStub(channel).Segment(message, timeout=60)
+                SegmentationStub(channel).Segment(message, timeout=SOON)
             except grpc.RpcError as error:
                 return repr(error)
             return "grpc"

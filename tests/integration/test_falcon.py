@@ -1,12 +1,13 @@
-"""Phrases over REST: a checkpoint in the hub's layout, imported, served by the usual worker, alone and beside tiny."""
+"""Phrases over REST: a checkpoint in the hub's layout, imported, and served by the usual worker with tiny."""
 
 import base64
 import io
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 
 from lexiseg_labels.masks import rle
@@ -17,27 +18,33 @@ from lexiseg_model.types import ClassEntry, Rle, Segment, Vocabulary
 from tests import pictures
 from tests.falcon import small
 from tests.integration.server import Server, form
+from tests.waiting import SOON
 
 PHRASES = ("red car left of the bus", "bus")
 PHRASE = "woman in orange suit"
 
 
-def test_phrases_are_answered_as_in_the_library_and_what_is_none_in_a_sentence(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    models = {"LEXISEG_MODEL": "tiny,small", "LEXISEG_MODELS_DIR": str(small.imported(seed=1).parent)}
+    log = tmp_path_factory.mktemp("phrases") / "log.jsonl"
+    with Server(log, LEXISEG_PHRASES_MODEL="small", **models) as running:
+        yield running
+
+
+def test_phrases_are_answered_as_in_the_library_and_what_is_none_in_a_sentence(running: Server) -> None:
     folder = small.imported(seed=1)
     picture = pictures.encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)))
     model = catalogue.load_folder(folder, "cpu", "fast")
     features = model.encode(np.array(Image.open(io.BytesIO(picture)).convert("RGB")))
     expected = tasks.segment("instance", model, features, Vocabulary(tuple(map(ClassEntry, PHRASES)))).segments
 
-    own = {"LEXISEG_MODEL": "small", "LEXISEG_MODELS_DIR": str(folder.parent)}
-    with Server(tmp_path / "log.jsonl", **own) as running:
+    def ask(*phrases: str) -> httpx.Response:
+        body = form(picture, *phrases, task="instance", model="small")
+        return httpx.post(f"{running.url}/segment", files=body, timeout=SOON)
 
-        def ask(*phrases: str) -> httpx.Response:
-            body = form(picture, *phrases, task="instance")
-            return httpx.post(f"{running.url}/segment", files=body, timeout=60)
-
-        answer, too_long, too_many = ask(*PHRASES), ask("dog " * 500, "bus"), ask("\N{DOG}" * 128, "bus")
-        card = httpx.get(f"{running.url}/models/small", timeout=60).json()
+    answer, too_long, too_many = ask(*PHRASES), ask("dog " * 500, "bus"), ask("\N{DOG}" * 128, "bus")
+    card = httpx.get(f"{running.url}/models/small", timeout=SOON).json()
 
     assert answer.status_code == 200, answer.text
     assert card["phrases"]
@@ -49,21 +56,19 @@ def test_phrases_are_answered_as_in_the_library_and_what_is_none_in_a_sentence(t
     assert "expected at most 160 tokens with its prompt, not 5" in too_many.json()["detail"]
 
 
-def test_words_are_asked_of_the_default_model_and_phrases_of_theirs_in_one_answer(tmp_path: Path) -> None:
-    models = {"LEXISEG_MODEL": "tiny,small", "LEXISEG_MODELS_DIR": str(small.imported(seed=1).parent)}
+def test_words_are_asked_of_the_default_model_and_phrases_of_theirs_in_one_answer(running: Server) -> None:
     picture = pictures.encoded(pictures.photograph("astronaut").resize((128, 96)))
-    with Server(tmp_path / "log.jsonl", LEXISEG_PHRASES_MODEL="small", **models) as running:
 
-        def ask(*classes: str, **fields: str) -> dict[str, Any]:
-            answer = httpx.post(f"{running.url}/segment", files=form(picture, *classes, **fields), timeout=60)
-            assert answer.status_code == 200, answer.text
-            document: dict[str, Any] = answer.json()
-            return document
+    def ask(*classes: str, **fields: str) -> dict[str, Any]:
+        answer = httpx.post(f"{running.url}/segment", files=form(picture, *classes, **fields), timeout=SOON)
+        assert answer.status_code == 200, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
 
-        both = ask("person", PHRASE, "unicorn")
-        [phrase], words = ask(PHRASE, model="small")["segments"], ask("person", "unicorn", model="tiny")["segments"]
-        asked_by_name = ask("person", PHRASE, model="tiny")
-        painted = ask("person", PHRASE, "unicorn", overlay="true")["overlay"]
+    both = ask("person", PHRASE, "unicorn")
+    [phrase], words = ask(PHRASE, model="small")["segments"], ask("person", "unicorn", model="tiny")["segments"]
+    asked_by_name = ask("person", PHRASE, model="tiny")
+    painted = ask("person", PHRASE, "unicorn", overlay="true")["overlay"]
 
     def pixels(segment: dict[str, Any]) -> Any:
         return rle.decode(segment["mask"]["counts"], segment["mask"]["size"])

@@ -9,6 +9,7 @@ import httpx
 
 from tests import pictures
 from tests.integration.server import Server, form
+from tests.waiting import SOON
 
 N_CLASSES, N_SYNONYMS = 2048, 8  # as many as one request may bring
 ENOUGH = 60.0  # seconds
@@ -17,7 +18,7 @@ ENOUGH = 60.0  # seconds
 def client_from(address: str, server: Server) -> httpx.AsyncClient:
     """A client that the server sees under an address of the loopback's own."""
     transport = httpx.AsyncHTTPTransport(local_address=address)
-    return httpx.AsyncClient(base_url=server.url, transport=transport, timeout=120)
+    return httpx.AsyncClient(base_url=server.url, transport=transport, timeout=SOON)
 
 
 def strange_words(chance: random.Random) -> str:

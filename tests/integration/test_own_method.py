@@ -14,6 +14,7 @@ from lexiseg_model import fresh_clip
 from tests import pictures
 from tests.command import run
 from tests.integration.server import ROOT, Server, form
+from tests.waiting import SOON
 
 SECONDS = 120
 MINI = "lexiseg-mini-16"
@@ -37,13 +38,13 @@ def test_packages_that_name_methods_are_served(tmp_path: Path) -> None:
     with Server(
         tmp_path / "log.jsonl", LEXISEG_MODEL="palette,mini", LEXISEG_MODELS_DIR=models, PYTHONPATH=search
     ) as running:
-        answer = httpx.post(f"{running.url}/segment", files=form(picture, "tomato", "steelblue", "gold"), timeout=60)
+        answer = httpx.post(f"{running.url}/segment", files=form(picture, "tomato", "steelblue", "gold"), timeout=SOON)
         covered = httpx.post(
-            f"{running.url}/segment", files=form(picture, "sky", "sea", model="mini", background="false"), timeout=60
+            f"{running.url}/segment", files=form(picture, "sky", "sea", model="mini", background="false"), timeout=SOON
         )
 
         def loaded() -> dict[str, bool]:
-            models = httpx.get(f"{running.url}/models", timeout=60).json()["models"]
+            models = httpx.get(f"{running.url}/models", timeout=SOON).json()["models"]
             return {model["name"]: model["loaded"] for model in models}
 
         running.wait_until(lambda: loaded()["mini"])  # the gateway hears of it twice a second

@@ -28,7 +28,7 @@ def segments(server: Server, *classes: str) -> Any:
 
 
 def degraded(server: Server) -> list[str]:
-    answer = httpx.get(f"{server.url}/readyz", timeout=60)
+    answer = httpx.get(f"{server.url}/readyz", timeout=SOON)
     assert answer.status_code == 200
     parts: list[str] = answer.json()["degraded"]
     return parts

@@ -15,7 +15,7 @@ from tests import pictures
 from tests.service.batch.http.asking import zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 PASSWORD = "password-of-redis"
 ALIASES = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
@@ -38,7 +38,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Cl
     try:
         until(lambda: store.seconds_since_beat() is not None)
         settings = {"trainings": store.root, "redis_url": None}
-        with on_ports(KnownBackend(), **settings) as ports, httpx.Client(base_url=ports.url, timeout=60) as client:
+        with on_ports(KnownBackend(), **settings) as ports, httpx.Client(base_url=ports.url, timeout=SOON) as client:
             yield client
     finally:
         trainer.stop()

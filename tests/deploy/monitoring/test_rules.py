@@ -16,7 +16,6 @@ from tests.deploy.monitoring.files import (
     DASHBOARDS,
     MONITORING,
     OF_EXPORTERS,
-    RULES,
     TESTS,
     metrics_of,
     panels,
@@ -32,10 +31,6 @@ def promtool(*arguments: str | Path) -> str:
     outcome = ended(["promtool", *arguments], timeout=600, env=os.environ | {"GOGC": "800"})
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     return outcome.stdout
-
-
-def test_the_rules_are_valid() -> None:
-    promtool("check", "rules", *RULES)
 
 
 def test_every_alert_fires_and_clears_as_its_scenario_says() -> None:

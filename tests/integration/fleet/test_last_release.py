@@ -20,6 +20,7 @@ from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests.command import ROOT, ended
 from tests.integration.load import PICTURE, SIDE
 from tests.integration.processes import Gateway, Worker
+from tests.waiting import SOON
 
 RELEASED = ROOT / "proto/released"
 SOURCES = ("model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client")
@@ -97,7 +98,7 @@ def questions(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_every_kind_of_question_that_a_card_offers_is_answered(pair: Pair) -> None:
     image = {"base64": base64.b64encode(PICTURE).decode()}
-    with httpx.Client(base_url=f"{pair.gateway.url}/v1", timeout=60) as client:
+    with httpx.Client(base_url=f"{pair.gateway.url}/v1", timeout=SOON) as client:
         (card,) = client.get("/models").json()["models"]
         answers = {
             name: client.post("/segment", json={"image": image} | asked) for name, asked in questions(card).items()
@@ -117,7 +118,7 @@ def test_a_video_is_answered_frame_by_frame(pair: Pair) -> None:
             yield pb.SegmentVideoRequest(frame=pb.Frame(image=PICTURE, id=str(number)))
 
     with grpc.insecure_channel(pair.gateway.grpc) as channel:
-        answers = list(SegmentationStub(channel).SegmentVideo(messages(), timeout=60))
+        answers = list(SegmentationStub(channel).SegmentVideo(messages(), timeout=SOON))
 
     assert [answer.frame_id for answer in answers] == ["0", "1", "2"]
     assert all(answer.HasField("answer") for answer in answers)
@@ -126,6 +127,6 @@ def test_a_video_is_answered_frame_by_frame(pair: Pair) -> None:
 def test_an_error_of_the_worker_arrives_with_its_type(pair: Pair) -> None:
     body = {"image": {"id": "0" * 32}, "classes": ["sky"]}
 
-    answer = httpx.post(f"{pair.gateway.url}/v1/segment", json=body, timeout=60)
+    answer = httpx.post(f"{pair.gateway.url}/v1/segment", json=body, timeout=SOON)
 
     assert (answer.status_code, answer.json()["type"]) == (404, "image-expired")

@@ -21,11 +21,11 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
 from tests import pictures
-from tests.command import run
 from tests.integration.load import PICTURE, SIDE, load, rest_client
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import form
-from tests.waiting import until
+from tests.service.commands.command_line import CommandLine
+from tests.waiting import SOON, until
 
 CLIENTS = 16
 THINK = 0.5  # seconds between two questions of a client, where a process starts
@@ -83,7 +83,9 @@ def fleet(running: Fleet) -> Fleet:
 
 
 def ask(url: str, image: bytes, *classes: str, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{url}/segment", files=form(image, *(classes or ("sky",)), max_side=SIDE, **fields), timeout=60)
+    return httpx.post(
+        f"{url}/segment", files=form(image, *(classes or ("sky",)), max_side=SIDE, **fields), timeout=SOON
+    )
 
 
 def crowd(url: str, pause: float = 0.0) -> AbstractContextManager[Counter[str]]:
@@ -108,7 +110,7 @@ def stream(address: str) -> Iterator[list[pb.SegmentVideoResponse]]:
 
     def read() -> None:
         with grpc.insecure_channel(address) as channel:
-            for answer in SegmentationStub(channel).SegmentVideo(frames(), timeout=120):
+            for answer in SegmentationStub(channel).SegmentVideo(frames(), timeout=SOON):
                 answers.append(answer)
 
     with ThreadPoolExecutor(1) as thread:
@@ -154,12 +156,11 @@ def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:
     assert not [name for name in libraries if "torch" in name]
 
 
-def test_a_gateway_without_workers_says_what_it_needs() -> None:
-    outcome = run("gateway")
+def test_a_gateway_without_workers_says_what_it_needs(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("gateway")
 
-    assert outcome.returncode == 1
-    assert "--workers / LEXISEG_WORKERS" in outcome.stderr
-    assert "Traceback" not in outcome.stderr
+    assert outcome.status == 1
+    assert "--workers / LEXISEG_WORKERS" in outcome.err
 
 
 def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_frame(fleet: Fleet) -> None:

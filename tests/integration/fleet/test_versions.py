@@ -12,6 +12,7 @@ from lexiseg_service.cli import app
 from tests.integration.load import load, rest_client
 from tests.integration.processes import Gateway, Worker
 from tests.model.catalogue.test_models import SMALL_INPUT, copy_of_tiny
+from tests.waiting import SOON
 
 CLIENTS = 2
 THINK = 0.05  # seconds between two questions of a client: what is loaded needs the processor, too
@@ -41,7 +42,7 @@ class Service:
 
     def version(self, name: str) -> str:
         """Of the model that is called NAME now."""
-        return str(httpx.get(f"{self.gateway.url}/models/{name}", timeout=60).json()["version"])
+        return str(httpx.get(f"{self.gateway.url}/models/{name}", timeout=SOON).json()["version"])
 
     def stop(self) -> None:
         for process in (self.gateway, self.worker):

@@ -4,6 +4,7 @@ import re
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,15 +27,10 @@ def test_a_process_that_the_tests_start_takes_any_free_port_where_nothing_is_sai
 
 
 @pytest.mark.parametrize("port", DEFAULT_PORTS.values(), ids=DEFAULT_PORTS)
-def test_a_test_that_listens_on_a_services_own_port_fails_though_it_is_free(port: int) -> None:
-    with socket.socket() as listener, pytest.raises(RuntimeError, match="somebody's service"):
-        listener.bind(("127.0.0.1", port))
-
-
-@pytest.mark.parametrize("port", DEFAULT_PORTS.values(), ids=DEFAULT_PORTS)
-def test_a_test_that_asks_a_services_own_port_fails_though_nobody_listens(port: int) -> None:
-    with socket.socket() as caller, pytest.raises(RuntimeError, match="somebody's service"):
-        caller.connect(("127.0.0.1", port))
+@pytest.mark.parametrize("act", [socket.socket.bind, socket.socket.connect], ids=["listens", "asks"])
+def test_a_test_that_uses_a_services_own_port_fails_though_nobody_listens(act: Any, port: int) -> None:
+    with socket.socket() as own, pytest.raises(RuntimeError, match="somebody's service"):
+        act(own, ("127.0.0.1", port))
 
 
 def test_no_test_tells_a_process_a_services_own_port() -> None:

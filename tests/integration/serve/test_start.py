@@ -160,16 +160,9 @@ def test_weights_that_do_not_load_end_it_with_a_sentence(tmp_path: Path) -> None
     assert "Traceback" not in outcome.stderr
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--model", "tiny@0"], "lexiseg: no model 'tiny@0'; tiny is at version"),
-        (["--log-level", "loud"], "lexiseg: --log-level / LEXISEG_LOG_LEVEL: expected 'debug'"),
-    ],
-)
-def test_a_wrong_option_ends_the_command_with_one_line(options: list[str], said: str) -> None:
-    outcome = run("serve", *options)
+def test_a_wrong_option_ends_the_command_with_one_line() -> None:
+    outcome = run("serve", "--log-level", "loud")
 
     assert outcome.returncode == 1
-    assert said in outcome.stderr
+    assert "lexiseg: --log-level / LEXISEG_LOG_LEVEL: expected 'debug'" in outcome.stderr
     assert "Traceback" not in outcome.stderr
