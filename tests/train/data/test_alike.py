@@ -37,13 +37,6 @@ def stored_again(photograph: NDArray[np.uint8], quality: int, scale: float) -> N
     return np.asarray(Image.open(buffer))
 
 
-def test_photographs_of_a_fixed_camera_are_not_equal_and_look_alike() -> None:
-    photographs = [belt(seed) for seed in range(20)]
-
-    assert len({pixel_digest(each) for each in photographs}) == 20
-    assert len(set(alike_groups([miniature(each) for each in photographs]))) == 1
-
-
 def test_equal_pixels_of_another_shape_are_another_photograph() -> None:
     pixels = noise(0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.files.documents import JsonLimits, read_json, read_text, read_yaml
+from lexiseg_train.data.files.documents import JsonLimits, read_json, read_yaml
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
@@ -81,17 +81,6 @@ def test_a_file_larger_than_its_limit_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"a\.json has more than 5 bytes"):
         read_json(tmp_path / "a.json", JsonLimits(5, 10, 10))
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_texts_of_windows_are_read(encoding: str, tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_bytes("Käse\nTür\n".encode(encoding))
-    (tmp_path / "a.json").write_bytes('{"name": "Käse"}'.encode(encoding))
-    (tmp_path / "data.yaml").write_bytes("names: [Käse]\n".encode(encoding))
-
-    assert read_text(tmp_path / "classes.txt").split() == ["Käse", "Tür"]
-    assert read_json(tmp_path / "a.json") == {"name": "Käse"}
-    assert read_yaml(tmp_path / "data.yaml") == {"names": ["Käse"]}
 
 
 def test_scalars_of_yaml_are_names(tmp_path: Path) -> None:

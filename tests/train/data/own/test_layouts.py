@@ -11,10 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lexiseg_labels.formats.label_studio import brush_runs
-from lexiseg_labels.masks import rle
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.prepare import survey
 from tests.train.data.own.made import corners, photo, write
@@ -88,28 +85,13 @@ def masked(
     return root
 
 
-def tasks(root: Path, image: str, *annotations: dict[str, Any], predictions: Any = ()) -> Path:
-    """Label Studio's JSON of one task."""
-    task = {"id": 1, "data": {"title": "a cat", "photo": image}, "annotations": [*annotations]}
-    return write(root / "project.json", json.dumps([task | {"predictions": [*predictions]}]))
-
-
-def marked(kind: str, **value: Any) -> dict[str, Any]:
-    """An annotation of Label Studio with one mark, beside a choice, which marks nothing."""
-    about = {"original_width": 32, "original_height": 24, "image_rotation": 0}
-    mark = {"type": kind, "value": {kind: ["cat"], **value}, **about}
-    return {"result": [{"type": "choices", "value": {"choices": ["sharp"]}}, mark]}
-
-
-def percent(*ring: float) -> list[list[float]]:
-    return [[100 * x / 32, 100 * y / 24] for x, y in corners(ring)]
-
-
-def datumaro(root: Path, **annotation: Any) -> Path:
-    categories = {"label": {"labels": [{"name": "dog", "parent": ""}, {"name": "cat", "parent": ""}]}}
-    item = {"id": "a", "annotations": [{"label_id": 1, "group": 0, **annotation}], "image": {"path": "a.jpg"}}
-    content = {"info": {}, "categories": categories, "items": [item]}
-    return write(root / "annotations/default.json", json.dumps(content))
+def label_studio(root: Path, image: str) -> Path:
+    """The JSON of one task."""
+    points = [[100 * x / 32, 100 * y / 24] for x, y in corners(RING)]
+    mark = {"type": "polygonlabels", "value": {"polygonlabels": ["cat"], "points": points}}
+    size = {"original_width": 32, "original_height": 24, "image_rotation": 0}
+    task = {"data": {"title": "a cat", "photo": image}, "annotations": [{"result": [mark | size]}], "predictions": []}
+    return write(root / "project.json", [task])
 
 
 def gray(mask: NDArray[np.uint8]) -> Image.Image:
@@ -180,6 +162,14 @@ PLAIN: dict[str, Callable[[Path], object]] = {
               '{"images": [], "categories": [], "annotations": []}'),
         write(t / "annotations/captions_train2017.json", '{"images": [], "annotations": [{"caption": "x"}]}'),
     ),
+    "COCO: CVAT's folder in a subset": lambda t: steps(
+        photo(t / "images/Train/cats/a.jpg"), coco(t, "cats/a.jpg", "annotations/instances_Train.json")
+    ),
+    "COCO: Label Studio's upload": lambda t: steps(photo(t / "photos/a.jpg"), coco(t, "/data/upload/7/1a2b3c4d-a.jpg")),
+    "COCO: an address": lambda t: steps(photo(t / "my cat.jpg"), coco(t, "https://store.example/c/my%20cat.jpg?sign=1")),
+    "COCO: a malformed address": lambda t: steps(
+        photo(t / "my cat.jpg"), coco(t, "https://[store.example/my%20cat.jpg#1")
+    ),
     "COCO: no sizes": lambda t: steps(photo(t / "a.jpg"), coco(t, size=(None, None))),
     "COCO: sizes of 0": lambda t: steps(photo(t / "a.jpg"), coco(t, size=(0, 0))),
     "COCO: sizes of null": lambda t: steps(photo(t / "a.jpg"), coco(t, size=("", "null"))),
@@ -220,30 +210,11 @@ PLAIN: dict[str, Callable[[Path], object]] = {
     ),
     "Labelme: no imagePath": lambda t: steps(photo(t / "a.jpg"), labelme(t, "a.json", None)),
     "Labelme: a decomposed name": lambda t: steps(photo(t / f"{NFD}.jpg"), labelme(t, f"{NFD}.json", f"{NFC}.jpg")),
-    "CVAT: a polygon": lambda t: steps(photo(t / "images/a.jpg"), cvat(t, POLYGON)),
-    "CVAT: a mask": lambda t: steps(
-        photo(t / "images/a.jpg"),
-        cvat(t, '<mask label="cat" source="manual" rle="0,96" left="8" top="6" width="8" height="12"/>'),
-    ),
     "CVAT: a subset's folder, a size that is not stated": lambda t: steps(
         photo(t / "images/Train/a.jpg"), cvat(t, POLYGON, "")
     ),
-    "Label Studio: the last annotation that was not cancelled": lambda t: steps(
-        photo(t / "a.jpg"),
-        tasks(
-            t, "/data/local-files/?d=mine/a.jpg", marked("polygonlabels", points=percent(0, 0, 9, 0, 9, 9)),
-            marked("polygonlabels", points=percent(*RING)),
-            marked("polygonlabels", points=percent(0, 0, 9, 0, 9, 9)) | {"was_cancelled": True},
-        ),
-    ),
-    "Label Studio: a brush of the last prediction, an upload": lambda t: steps(
-        photo(t / "images/a.jpg"),
-        tasks(t, "/data/upload/3/0a1b2c3d-a.jpg", predictions=[marked("brushlabels", rle=[*brush_runs(truth() > 0)])]),
-    ),
-    "Datumaro: a polygon": lambda t: steps(photo(t / "images/default/a.jpg"), datumaro(t, type="polygon", points=RING)),
-    "Datumaro: run lengths": lambda t: steps(
-        photo(t / "images/a.jpg"),
-        datumaro(t, type="mask", rle={"size": [24, 32], "counts": rle.encode(truth() > 0)}),
+    "Label Studio: a local file": lambda t: steps(
+        photo(t / "a.jpg"), label_studio(t, "/data/local-files/?d=mine/a.jpg")
     ),
     "masks: of 1 bit": lambda t: masked(
         t, "images/a.jpg", "masks/a.png", lambda mask: Image.fromarray(mask.astype(bool))
@@ -371,18 +342,6 @@ def test_an_image_without_a_name_costs_itself_alone(tmp_path: Path) -> None:
     assert (len(pictures.train), pictures.left_out) == (1, ("image number 2: no file_name",))
 
 
-def test_a_cut_off_file_beside_those_of_labelme_is_counted(tmp_path: Path) -> None:
-    photo(tmp_path / "a.jpg")
-    labelme(tmp_path, "a.json", "a.jpg")
-    write(tmp_path / "b.json", '{"shapes": [')
-
-    pictures = read_own(tmp_path)
-
-    (reason,) = pictures.left_out
-    assert "b.json is not JSON" in reason
-    assert any("1 JSON files cannot be read: " in warning for warning in pictures.warnings)
-
-
 def test_a_set_that_is_packed_in_a_folder_is_named(tmp_path: Path) -> None:
     write(tmp_path / "export/images.zip", "PK")
 
@@ -433,30 +392,6 @@ def test_the_validation_split_of_yolo_is_held_out_and_hidden_files_are_no_pictur
         ["b.jpg"],
     ]
     assert pictures.warnings == ()
-
-
-@pytest.mark.parametrize("content", ["", "no picture"])
-def test_an_unreadable_image_of_yolo_costs_itself_alone(content: str, tmp_path: Path) -> None:
-    yolo(tmp_path, "train: images\nnames: [cat]\n", "images/a", "images/b")
-    write(tmp_path / "images/b.jpg", content)
-
-    pictures = read_own(tmp_path)
-
-    assert [picture.image.name for picture in pictures.train] == ["a.jpg"]
-    (warning,) = pictures.warnings
-    assert warning.startswith(f"1 of 2 images in {tmp_path / 'train'} cannot be used and are left out: ")
-    assert "b.jpg: cannot be read as an image" in warning
-
-
-def test_boxes_of_yolo_are_ignored_with_a_warning(tmp_path: Path) -> None:
-    yolo(tmp_path, "train: images\nnames: [cat]\n", "images/a")
-    write(tmp_path / "labels/a.txt", "0 0.5 0.5 0.25 0.5")
-
-    pictures = read_own(tmp_path)
-
-    assert int((pictures.train[0].read().mask == IGNORE).sum()) == AREA
-    assert "1 of 1 annotations" in pictures.warnings[0]
-    assert "are boxes without an outline" in pictures.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -269,11 +269,3 @@ def test_a_word_that_all_latin_code_pages_share_is_read(word: str, encoding: str
     (tmp_path / "classes.txt").write_bytes(f"{word}\ncat\n".encode(encoding))
 
     assert read_own(tmp_path).classes == ("background", word)
-
-
-def test_labels_in_capitals_are_those_of_the_photograph(tmp_path: Path) -> None:
-    photo(tmp_path / "images/A.JPG", size=SIZE)
-    write(tmp_path / "data.yaml", "train: images\nnames: [cat]\n")
-    write(tmp_path / "labels/A.TXT", LINE)
-
-    assert read_own(tmp_path).train[0].read(2).mask.any()

@@ -5,7 +5,6 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -106,18 +105,6 @@ def test_a_training_photograph_is_not_measured_in_validation(tmp_path: Path) -> 
     assert prepared.warnings == ("1 photographs are duplicates, such as val/images/other.jpg: each is used once",)
 
 
-def test_the_output_is_an_indexed_data_set(tmp_path: Path) -> None:
-    (tmp_path / "laid").mkdir()
-
-    prepare(folders(tmp_path / "mine"), tmp_path / "laid" / "out")
-
-    train = read_dataset(tmp_path / "laid", "out", "train")
-    assert (len(train.samples), train.classes) == (8, ("background", "cat", "dog"))
-    assert not (tmp_path / "laid" / "out" / "val").exists()
-    assert train.samples[1].read_mask()[0].tolist() == [2] * 16 + [0] * 16
-    assert train.samples[0].read_image().shape == (24, 32, 3)
-
-
 def test_large_photographs_are_downscaled_with_their_masks(tmp_path: Path) -> None:
     folders(tmp_path / "mine")
     mask = np.zeros((1024, 2048), np.uint8)
@@ -149,17 +136,6 @@ LARGE = {"id": 1, "image_id": 0, "category_id": 3, "segmentation": [[0, 0, 20, 0
 SMALL = {"id": 2, "image_id": 0, "category_id": 7, "segmentation": [[4, 4, 8, 4, 8, 8, 4, 8]]}
 
 
-@pytest.mark.parametrize("annotations", [[LARGE, SMALL], [SMALL, LARGE]])
-def test_of_overlapping_annotations_the_smaller_is_on_top(annotations: list[dict[str, Any]], tmp_path: Path) -> None:
-    pictures = read_own(coco(tmp_path, annotations))
-
-    mask = pictures.train[0].read_mask()
-
-    assert pictures.classes == ("background", "dog", "cat")
-    assert np.bincount(mask.ravel()).tolist() == [24 * 32 - 400, 16, 400 - 16]
-    assert mask[5, 5] == 1
-
-
 @pytest.mark.parametrize(
     "file", ["instances_val2017.json", "val.json", "valid/_annotations.coco.json", "instances_Validation.json"]
 )
@@ -184,16 +160,6 @@ def test_a_file_without_a_usable_annotation_is_refused_with_the_reason(tmp_path:
         DatasetError, match=r"(?s)0 categories have annotations.*annotation 1 of 0\.jpg: no category_id"
     ):
         read_own(tmp_path)
-
-
-def test_missing_photographs_are_left_out_and_counted(tmp_path: Path) -> None:
-    coco(tmp_path, [LARGE], images=3)
-    (tmp_path / "1.jpg").unlink()
-
-    pictures = read_own(tmp_path)
-
-    assert len(pictures.train) == 2
-    assert pictures.left_out == ("image 1.jpg: there is no such file in the data set",)
 
 
 def test_a_mask_painted_in_cvat_is_not_a_crowd(tmp_path: Path) -> None:
@@ -223,52 +189,6 @@ def test_a_box_without_an_outline_is_ignored_with_a_warning(empty: object, tmp_p
         f"1 of 3 annotations in {tmp_path}/annotations.json are boxes without an outline: their pixels are ignored",
         f"1 annotations in {tmp_path}/annotations.json are crowds (iscrowd): their pixels are ignored",
     )
-
-
-def moved(root: Path, to: str) -> Path:
-    target = root / to
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (root / "0.jpg").rename(target)
-    return target
-
-
-@pytest.mark.parametrize(
-    ("listing", "named", "lies"),
-    [
-        ("annotations/instances_default.json", "0.jpg", "images/default/0.jpg"),  # CVAT
-        ("annotations/instances_Train.json", "cats/0.jpg", "images/Train/cats/0.jpg"),
-        ("annotations/instances_train2017.json", "0.jpg", "train2017/0.jpg"),  # COCO
-        ("result.json", "images/1a2b3c4d-0.jpg", "images/1a2b3c4d-0.jpg"),  # Label Studio
-        ("result.json", "images\\1a2b3c4d-0.jpg", "images/1a2b3c4d-0.jpg"),  # on Windows
-        ("result.json", "/data/upload/7/1a2b3c4d-0.jpg", "photos/0.jpg"),  # without images
-        ("result.json", "https://store.example/cats/my%20cat.jpg?sign=1", "my cat.jpg"),
-        ("result.json", "https://[store.example/my%20cat.jpg#1", "my cat.jpg"),
-        ("train/_annotations.coco.json", "0.jpg", "train/0.jpg"),  # Roboflow
-        ("annotations/instances.json", "0.jpg", "images/0.jpg"),
-        ("labels.json", "0.jpg", "data/0.jpg"),  # FiftyOne
-    ],
-)
-def test_photographs_are_found_in_the_folders_of_common_tools(
-    listing: str, named: str, lies: str, tmp_path: Path
-) -> None:
-    (tmp_path / listing).parent.mkdir(exist_ok=True)
-    coco(tmp_path, [LARGE])
-    photograph = moved(tmp_path, lies)
-    content = json.loads((tmp_path / "annotations.json").read_text())
-    (tmp_path / "annotations.json").unlink()
-    content["images"][0]["file_name"] = named
-    (tmp_path / listing).write_text(json.dumps(content))
-
-    assert [picture.image for picture in read_own(tmp_path).train] == [photograph]
-
-
-def test_a_copy_in_a_hidden_folder_is_no_second_photograph(tmp_path: Path) -> None:
-    coco(tmp_path, [LARGE])
-    photograph = moved(tmp_path, "photos/0.jpg")
-    (tmp_path / ".thumbs").mkdir()
-    (tmp_path / ".thumbs" / "0.jpg").write_bytes(b"")
-
-    assert [picture.image for picture in read_own(tmp_path).train] == [photograph]
 
 
 @pytest.mark.parametrize("classes", [["background", "cat"], ["background", "cat", "dog"]])

@@ -82,6 +82,7 @@ def test_a_task_that_nobody_has_labelled_is_left_out_and_counted(state: str, tmp
 SUBMITTED: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
     "nothing": ([EMPTY], []),
     "nothing twice": ([EMPTY, EMPTY], []),
+    "something, then something else": ([{"result": [mark("cat")]}, {"result": [mark()]}], ["dog"]),
     "something, then nothing": ([{"result": [mark()]}, EMPTY], ["dog"]),
     "something, then a choice": (
         [{"result": [mark()]}, {"result": [{"type": "choices", "value": {"choices": ["sharp"]}}]}], ["dog"]
@@ -309,10 +310,11 @@ def test_annotations_that_are_not_read_are_named_beside_those_that_are(tmp_path:
     write(tmp_path / "b.xml", "<annotation><filename>b.jpg</filename></annotation>")
     write(tmp_path / "c.json", '{"shapes": [')
 
-    said = " ".join(read_own(tmp_path).warnings)
+    own = read_own(tmp_path)
 
-    for words in ("1 files are VOC's XML of boxes", "c.json is not JSON"):
-        assert words in said
+    for words in ("1 files are VOC's XML of boxes", "1 JSON files cannot be read: "):
+        assert words in " ".join(own.warnings)
+    assert ["c.json is not JSON" in each for each in own.left_out] == [True]
 
 
 def test_labels_of_yolo_without_images_are_refused_as_such(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def check_unknown(folder: Path, mark: str, case: Case) -> None:
         assert any(f"{mark}: {case[2]}" in warning for warning in read_own(folder).warnings)
 
 
-def coco(root: Path, *annotations: dict[str, Any], categories: Sequence[str] = ("cat", "dog")) -> Path:
+def coco(root: Path, *annotations: dict[str, Any], categories: Sequence[str | None] = ("cat", "dog")) -> Path:
     photo(root / "a.jpg", size=SIZE)
     common = {"image_id": 1, "category_id": 1, "iscrowd": 0}
     triangle = [[number for point in READ for number in point]]
@@ -119,6 +119,7 @@ YOLO: dict[str, Case] = {
         "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4 0.93", True, "a polygon of 9 coordinates; the last may be its confidence"
     ),
     "a box and its confidence": ("0 0.175 0.25 0.25 0.3 0.9", True),
+    "a box": ("0 0.175 0.25 0.25 0.3", True),
     "a tracked box": ("0 0.175 0.25 0.25 0.3 0.9 7", False),
     "key points": ("0 0.175 0.25 0.25 0.3 0.15 0.2 2 0.2 0.3 2", False),
     "a class that is not listed": ("9 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", True, "no class has the number 9"),
@@ -206,7 +207,6 @@ LABELME: dict[str, Case] = {
         {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": png(np.zeros((21, 21), np.bool_))}, True,
     ),
     "no label": ({"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True, "no 'label'"),
-    "an empty label": ({"label": "", "points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True),
     "two corners": ({**POLYGON, "points": CORNERS}, False, "a polygon of 4 coordinates"),
     "no points": (POLYGON, False),
     "no shape": ("cat", False),
@@ -233,6 +233,8 @@ def test_a_point_makes_the_mask_below_it_unknown(tmp_path: Path) -> None:
     labelme(tmp_path, below, {"label": "cat", "points": [[12, 12]], "shape_type": "point"})
 
     assert read_at(tmp_path, OBJECT) == ["unknown"]
+    warnings = read_own(tmp_path).warnings
+    assert any("1 of 1 photographs" in warning and "unknown place" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
@@ -248,23 +250,6 @@ def test_masks_of_labelme_are_read_whatever_their_kind_of_png(mode: str, tmp_pat
     assert int(drawn.sum()) == 25
 
 
-@pytest.mark.parametrize("name", [None, "", " ", "\u200b"])
-def test_an_annotation_of_a_category_without_a_name_is_unknown(name: str | None, tmp_path: Path) -> None:
-    coco(tmp_path, {"segmentation": SQUARE})
-    content = json.loads((tmp_path / "mine.json").read_text())
-    content["categories"][0]["name"] = name
-    write(tmp_path / "mine.json", content)
-
-    assert read_at(tmp_path, *PLACES) == ["unknown", "dog", "background"]
-
-
-@pytest.mark.parametrize("names", ['["", dog]', "{1: dog}"])
-def test_a_line_of_a_class_without_a_name_is_unknown(names: str, tmp_path: Path) -> None:
-    yolo(tmp_path, "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", about=f"names: {names}\n")
-
-    assert read_at(tmp_path, *PLACES) == ["unknown", "dog", "background"]
-
-
 def test_images_of_yolo_without_labels_are_background_and_counted(tmp_path: Path) -> None:
     yolo(tmp_path)
     photo(tmp_path / "images/b.jpg", size=SIZE)
@@ -275,32 +260,25 @@ def test_images_of_yolo_without_labels_are_background_and_counted(tmp_path: Path
     assert any("1 of 2 images" in warning and "no file of labels" in warning for warning in own.warnings)
 
 
-IGNORED, NOTHING = "__ignore__", "_background_"
+LABELS = {"__ignore__": "unknown", "_background_": "background", "": "unknown", " ": "unknown", "\u200b": "unknown"}
 
 
 @pytest.mark.parametrize("tool", ["coco", "yolo", "labelme"])
-@pytest.mark.parametrize(("label", "expected"), [(IGNORED, "unknown"), (NOTHING, "background")])
-def test_labels_of_labelme_for_no_class_hold_in_every_format(
-    tool: str, label: str, expected: str, tmp_path: Path
+@pytest.mark.parametrize("label", [*LABELS, None])
+def test_labels_that_name_no_class_are_unknown_or_background_in_every_format(
+    tool: str, label: str | None, tmp_path: Path
 ) -> None:
     if tool == "coco":
         coco(tmp_path, {"segmentation": SQUARE}, categories=(label, "dog"))
     elif tool == "yolo":
-        yolo(tmp_path, "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", about=f"names: [{label}, dog]\n")
+        names = "{1: dog}" if label is None else json.dumps([label, "dog"])
+        yolo(tmp_path, "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", about=f"names: {names}\n")
     else:
         polygon = {"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}
-        labelme(tmp_path, {**polygon, "label": label})
+        labelme(tmp_path, polygon if label is None else {**polygon, "label": label})
 
-    assert read_at(tmp_path, *PLACES) == [expected, "dog", "background"]
+    assert read_at(tmp_path, *PLACES) == [LABELS.get(label or "", "unknown"), "dog", "background"]
     assert read_own(tmp_path).classes == ("background", "dog")
-
-
-def test_photographs_whose_background_is_unknown_are_counted(tmp_path: Path) -> None:
-    labelme(tmp_path, {"label": "cat", "points": [[12, 12]], "shape_type": "point"})
-
-    warnings = read_own(tmp_path).warnings
-
-    assert any("1 of 1 photographs" in warning and "unknown place" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("fault", ["two corners", "two corners, without a box", "an unlisted category"])
@@ -331,7 +309,7 @@ def test_an_unreadable_annotation_on_an_object_hides_it_in_evaluation(tmp_path: 
 
 
 def test_the_background_of_a_file_is_no_object_in_evaluation(tmp_path: Path) -> None:
-    coco(tmp_path, {"segmentation": SQUARE}, categories=(NOTHING, "dog"))
+    coco(tmp_path, {"segmentation": SQUARE}, categories=("_background_", "dog"))
 
     scenes = read_object_scenes("mine.json", tmp_path, "val")
 
