@@ -259,6 +259,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         n_samples = self._phase().global_batch
         self._mode()
         parts = (batch, *more)
+        self.skips.add(skipped for part in parts for skipped in getattr(part, "skipped", ()))
         loss = self._backward(parts)
         self.step += 1
         self.crops_seen += n_samples

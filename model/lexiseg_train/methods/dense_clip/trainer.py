@@ -66,7 +66,6 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu), tokenizer(recipe.architecture))
 
     def _inputs(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        self.skips.add(batch.skipped)
         tokens = batch.tokens[:, : int(batch.tokens.argmax(1).max()) + 1]  # cut after the longest
         return batch.images, tokens
 

@@ -232,7 +232,6 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
         self.maker = self.maker.to(self.device)
 
     def _inputs(self, batch: PairBatch) -> Inputs:
-        self.skips.add(batch.skipped)
         return Inputs(batch.images, batch.tokens, self.maker(batch.images.to(self.device, non_blocking=True)))
 
     def _rows(self, inputs: Inputs) -> Rows:

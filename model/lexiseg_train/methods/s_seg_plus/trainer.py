@@ -87,7 +87,6 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         return LabelledCrops(self.samples, self.n_classes, self.recipe, phase)
 
     def _loss(self, batch: LabelledBatch) -> Tensor:
-        self.skips.add(batch.skipped)
         images = normalise(batch.images.to(self.device), "imagenet")
         labels = batch.labels.to(self.device)
         with self.autocast():

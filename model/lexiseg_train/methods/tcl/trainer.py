@@ -218,7 +218,6 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         self.network.grounder.block.requires_grad_(self.step >= self.recipe.grounder_steps)
 
     def _inputs(self, batch: PairBatch) -> Inputs:
-        self.skips.add(batch.skipped)
         noise = noise_of(self.recipe.seed, batch.positions, batch.images).to(self.device)
         with self.autocast():
             texts = self.texts(batch.tokens.to(self.device))

@@ -187,7 +187,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             self.network.follow(self.recipe.momentum)
 
     def _loss(self, batch: EntityBatch) -> Tensor:
-        self.skips.add(batch.skipped)
         share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
         with self.autocast():
             aligned = self._align(batch, share)

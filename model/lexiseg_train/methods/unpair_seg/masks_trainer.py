@@ -232,7 +232,6 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         return MaskCrops(self.photographs, self.recipe, phase)
 
     def _loss(self, batch: MaskBatch) -> Tensor:
-        self.skips.add(batch.skipped)
         images = normalise(batch.images.to(self.device), "clip")
         targets = [objects.to(self.device) for objects in batch.targets]
         kinds = [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]

@@ -15,6 +15,7 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE, Sample, list_samples
+from lexiseg_train.data.pairs.source import Skipped
 from lexiseg_train.data.scenes import Objects, components
 from lexiseg_train.methods.tiny.sources import of_everyday_check
 from lexiseg_train.methods.tiny.trainings import MaskSet, PromptsRecipe
@@ -78,7 +79,12 @@ class Example(NamedTuple):
     clicks: Clicks
 
 
-class PromptCrops(Stream[list[Example]]):
+class PromptBatch(NamedTuple):
+    examples: list[Example]
+    skipped: tuple[Skipped, ...]  # samples that could not be read
+
+
+class PromptCrops(Stream[PromptBatch]):
     """Batches of crops with single points, then clear prompts; the last `corrected` of these are a point to correct."""
 
     def __init__(
@@ -86,12 +92,13 @@ class PromptCrops(Stream[list[Example]]):
     ) -> None:
         self.sources, self.recipe, self.phase, self.seed = sources, recipe, phase, recipe.seed
 
-    def make(self, number: int, random: np.random.Generator) -> list[Example]:
-        return list(islice(self._examples(random), self.phase.batch))
+    def make(self, number: int, random: np.random.Generator) -> PromptBatch:
+        skipped: dict[str, Skipped] = {}
+        examples = list(islice(self._examples(random, skipped), self.phase.batch))
+        return PromptBatch(examples, tuple(skipped.values()))
 
-    def _examples(self, random: np.random.Generator) -> Iterator[Example]:
+    def _examples(self, random: np.random.Generator, skipped: dict[str, Skipped]) -> Iterator[Example]:
         shares = np.array([source.share for source, _ in self.sources])
-        broken: set[str] = set()
         while True:
             place = int(random.choice(len(self.sources), p=shares / shares.sum()))
             source, samples = self.sources[place]
@@ -99,10 +106,8 @@ class PromptCrops(Stream[list[Example]]):
             try:
                 image, mask = sample.read()
             except SampleError as error:
-                if error.sample not in broken:
-                    print(f"skipped: {error}", flush=True)
-                broken.add(error.sample)
-                if len(broken) == sum(len(samples) for _, samples in self.sources):
+                skipped[error.sample] = Skipped(error.sample, error.reason)
+                if len(skipped) == sum(len(samples) for _, samples in self.sources):
                     raise DatasetError(f"no sample can be used; the last: {error}") from None
                 continue
             crop, labels = random_crop(image, mask, self.phase.crop, LABEL_STRIDE, random, ZOOM)

@@ -33,7 +33,14 @@ from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
 from lexiseg_train.data.indexed import CLASSES, measurable, read_classes
-from lexiseg_train.methods.tiny.prompts.draw import CELL_LABELS, MAX_POINTS, Example, PromptCrops, read_samples
+from lexiseg_train.methods.tiny.prompts.draw import (
+    CELL_LABELS,
+    MAX_POINTS,
+    Example,
+    PromptBatch,
+    PromptCrops,
+    read_samples,
+)
 from lexiseg_train.methods.tiny.trainer import widened_head
 from lexiseg_train.methods.tiny.trainings import PromptsRecipe
 from lexiseg_train.training.recipe import LocalPhase
@@ -237,7 +244,7 @@ def untrained(recipe: PromptsRecipe) -> PromptHead:
     return PromptHead()
 
 
-class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
+class PromptTrainer(Run[PromptsRecipe, PromptHead, PromptBatch]):
     """Trains only the head; the weights file also holds the unchanged network below."""
 
     file = FILE
@@ -256,15 +263,15 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
     def _batches(self, phase: LocalPhase) -> PromptCrops:
         return PromptCrops(self.sources, self.recipe, phase)
 
-    def _loss(self, batch: list[Example]) -> Tensor:
-        pixels, guide = self._encoded([example.crop for example in batch])
-        sampled = [example.clicks for example in batch]
+    def _loss(self, batch: PromptBatch) -> Tensor:
+        pixels, guide = self._encoded([example.crop for example in batch.examples])
+        sampled = [example.clicks for example in batch.examples]
         prompts = Prompts(*(self._stacked([d[index] for d in sampled]) for index in range(len(Prompts._fields))))
         targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
         valid = self._stacked([d.valid for d in sampled])
         n = self.recipe.single_point_prompts
         points, clear = first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
-        by_words = self._masks_by_words(batch, pixels, targets)
+        by_words = self._masks_by_words(batch.examples, pixels, targets)
         rounds = int(np.random.default_rng([self.recipe.seed, self.step]).integers(1, MAX_POINTS))
         with self.autocast():
             shared = self.network.shared(pixels, guide)
@@ -282,11 +289,11 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         )
         return single.total + unambiguous.total + POINTS * beside + HARM * harm
 
-    def _masks_by_words(self, batch: list[Example], pixels: Tensor, targets: Tensor) -> Tensor:
+    def _masks_by_words(self, examples: list[Example], pixels: Tensor, targets: Tensor) -> Tensor:
         """What words leave of the objects that are corrected, [B, n, h, w] bool; empty where a set has no words."""
         first = targets.shape[1] - self.recipe.corrected
         by_words = torch.zeros_like(targets[:, first:], dtype=torch.bool)
-        for place, example in enumerate(batch):
+        for place, example in enumerate(examples):
             words = self.words[example.source]
             if words is not None and not example.is_whole:
                 values = torch.as_tensor(example.clicks.values).to(self.device)

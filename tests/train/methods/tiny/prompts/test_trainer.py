@@ -1,6 +1,7 @@
 """Training of the prompt head on a few drawn images."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +19,12 @@ from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_train.data.scenes import Objects
-from lexiseg_train.methods.tiny.prompts.draw import Clicks, draw, find_objects
+from lexiseg_train.methods.tiny.prompts.draw import draw, find_objects
 from lexiseg_train.methods.tiny.prompts.trainer import PromptTrainer, overlaps, prompt_losses
 from lexiseg_train.methods.tiny.publish import publish_prompts
 from lexiseg_train.methods.tiny.trainings import MaskSet, PromptsRecipe
 from lexiseg_train.training.model_card import measure_prompts
-from tests.train.methods.short_runs import Finished, finished, read_as
+from tests.train.methods.short_runs import Finished, finished, first_batch, read_as
 from tests.train.methods.tiny.shapes import write_shapes
 
 STEPS = 24
@@ -72,6 +73,21 @@ def test_what_is_measured_at_the_end_is_there_at_the_start(
         PromptTrainer(recipe_for(data, tmp_path / "mine"))
 
 
+def test_samples_that_cannot_be_read_are_listed(shapes: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(shapes, tmp_path / "data")
+    broken = sorted((root / "shapes/train/masks").iterdir())[2:]
+    for mask in broken:
+        mask.write_bytes(b"no picture")
+    trainer = PromptTrainer(recipe_for(root, tmp_path / "run"))
+
+    trainer._step(first_batch(trainer))
+
+    lines = [json.loads(line) for line in (tmp_path / "run/skipped.jsonl").read_text().splitlines()]
+    assert lines
+    assert all(line["reason"].startswith("cannot be read as an image") for line in lines)
+    assert {line["name"] for line in lines} <= {*map(str, broken)}
+
+
 def test_training_lowers_the_loss(run: Finished[PromptsRecipe]) -> None:
     assert len(run.losses) == STEPS
     assert np.mean(run.losses[-4:]) < 0.8 * np.mean(run.losses[:2])
@@ -84,17 +100,13 @@ def test_prompt_training_does_not_change_the_network(run: Finished[PromptsRecipe
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_card_names_the_task_and_the_weights(run: Finished[PromptsRecipe], card: ModelCard) -> None:
+def test_the_card_names_the_task_the_weights_and_the_quality(run: Finished[PromptsRecipe], card: ModelCard) -> None:
     assert "prompt" in card.tasks
     assert card.name == "mine"
     assert card.weights_sha256 == hashlib.sha256(run.weights.read_bytes()).hexdigest()
     seen = f"masks of shapes ({run.recipe.data / 'shapes'}); its terms are not stated"
     assert seen in card.training_data
-
-
-def test_the_card_states_the_prompt_quality_on_validation(run: Finished[PromptsRecipe], card: ModelCard) -> None:
     reached = card.prompt_quality["shapes"]
-
     assert reached.objects > 2
     served = catalogue.load_folder(run.recipe.out, run.recipe.device)
     assert reached == measure_prompts(served, run.recipe.data, "shapes")
@@ -105,32 +117,22 @@ SIDE = 48  # labels
 LONE, SURE = 40, 80
 
 
-@pytest.fixture(scope="module")
-def drawn() -> Clicks:
-    """Prompts about a square and a long bar; the lowest rows are ignored."""
+def test_prompts_are_single_points_then_boxes_or_several_points_on_their_objects_or_beside_them() -> None:
+    """Of a square and a long bar; the lowest rows are ignored."""
     ids = np.zeros((SIDE, SIDE), np.int32)
     ids[4:20, 6:22] = 1
     ids[30:34, 2:46] = 2
     ignored = np.zeros((SIDE, SIDE), bool)
     ignored[40:] = True
-    return draw(Objects(ids, (1, 2), ignored), LONE, SURE, np.random.default_rng(0))
 
+    drawn = draw(Objects(ids, (1, 2), ignored), LONE, SURE, np.random.default_rng(0))
 
-def test_lone_prompts_are_one_positive_point_each(drawn: Clicks) -> None:
     assert drawn.signs[:LONE].tolist() == [[1, 0, 0, 0]] * LONE
     assert not drawn.has_box[:LONE].any()
-
-
-def test_other_prompts_have_a_box_or_several_points(drawn: Clicks) -> None:
     several = (drawn.signs[LONE:] != 0).sum(1) > 1
-
     assert (several | (drawn.has_box[LONE:] == 1)).all()
     assert several.any()
-
-
-def test_positive_points_lie_on_the_object_and_negative_ones_beside_it(drawn: Clicks) -> None:
     whole = drawn.targets.max()  # labels of a cell inside an object
-
     for points, signs, target in zip(drawn.points, drawn.signs, drawn.targets, strict=True):
         for (x, y), sign in zip(points, signs, strict=True):
             covered = target[int(y) // STRIDE, int(x) // STRIDE]
