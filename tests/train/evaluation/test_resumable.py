@@ -8,7 +8,6 @@ import pytest
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.scenes import Objects, SceneSet
-from lexiseg_train.evaluation import resumable
 from lexiseg_train.evaluation.resumable import EvaluationRun, read_records
 from lexiseg_train.evaluation.scenes.judges import PromptJudge, centre_points, point_grid, scene_run, tight_boxes
 from tests.train.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
@@ -50,24 +49,6 @@ def stop_after(n: int) -> Any:
     return on_image
 
 
-def test_processes_share_the_images_and_have_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = job(data_of(), tmp_path / "other").run()
-    monkeypatch.setattr(resumable, "world_size", lambda: 2)
-    monkeypatch.setattr(resumable, "wait_for_all", lambda: None)  # they take turns
-    team = []
-    for rank in range(2):
-        monkeypatch.setattr(resumable, "rank", lambda rank=rank: rank)
-        team.append(job(data_of(), tmp_path))
-
-    assert [[scene.name for scene in one.left] for one in team] == [
-        ["flag-0", "flag-2", "flag-4"],
-        ["flag-1", "flag-3"],
-    ]
-    with pytest.raises(DatasetError, match="lacks 3 images, such as 'flag-0': every process must see the same folder"):
-        team[1].run()
-    assert team[0].run() == alone
-
-
 @pytest.mark.parametrize(
     ("judge", "change"),
     [
@@ -85,12 +66,28 @@ def test_another_question_begins_anew(tmp_path: Path, judge: Any, change: dict[s
     assert job(replace(data_of(), **change), tmp_path, judge=PromptJudge(segmenter, judge)).n_before == 0
 
 
-def test_a_failure_names_the_image_and_keeps_what_is_known(tmp_path: Path) -> None:
+def test_a_failure_names_the_image_and_every_image_before_it_is_written_at_once(tmp_path: Path) -> None:
     data = data_of(3)
     short = replace(data.scenes[0], name="wrong", read_truth=lambda: objects(["0"]))
     wrong = replace(data, scenes=(*data.scenes, short))
 
-    with pytest.raises(DatasetError, match=r"wrong: the truth is \(12, 12\), its photograph"):
-        job(wrong, tmp_path).run()
+    written: list[int] = []
 
+    def on_image() -> None:  # a kill would leave this much
+        [folder] = tmp_path.iterdir()
+        written.append(len(read_records(folder)))
+
+    with pytest.raises(DatasetError, match=r"wrong: the truth is \(12, 12\), its photograph"):
+        job(wrong, tmp_path).run(on_image)
+
+    assert written == [1, 2, 3]
     assert job(wrong, tmp_path).n_before == 3
+
+
+def test_a_folder_that_other_processes_do_not_see_is_an_error(tmp_path: Path) -> None:
+    def on_image() -> None:
+        for path in tmp_path.glob("*/*.jsonl"):
+            path.unlink()
+
+    with pytest.raises(DatasetError, match="lacks 2 images, such as 'flag-0': every process must see the same folder"):
+        job(data_of(2), tmp_path).run(on_image)

@@ -2,24 +2,19 @@
 
 import json
 import os
-import signal
 import sys
-import time
 from contextlib import redirect_stdout
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lexiseg_service import cli
-from tests.command import start
 from tests.processes import run_as_by_torchrun
 from tests.service.commands.command_line import CommandLine, Outcome
 from tests.train.commands.voc import write_photographs
 
 PHOTOGRAPHS = {"chelsea": 8, "china": 0, "coffee": 5, "flower": 16, "rocket": 1}  # and a VOC label by decree
-COPIES = 4  # so many photographs that a run can be killed before its last
 
 
 @pytest.fixture
@@ -63,38 +58,6 @@ def test_all_takes_what_is_there_and_names_the_rest(evaluate: Any) -> None:
     assert [report["dataset"] for report in reports] == ["voc21", "voc20"]
     assert "left out: ade20k, split 'val'" in outcome.err
     assert markdown.startswith("| data set | images | mIoU |")
-
-
-@pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: Path) -> None:
-    once, _ = json_and_markdown(evaluate().out)
-    listing = root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
-    for name in PHOTOGRAPHS:
-        for copy in range(COPIES):
-            for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
-                base = root / "VOCdevkit" / "VOC2012" / folder
-                (base / f"{name}-{copy}.{suffix}").symlink_to(base / f"{name}.{suffix}")
-    listing.write_text("".join(f"{name}-{copy}\n" for copy in range(COPIES) for name in PHOTOGRAPHS))
-    progress = tmp_path / "progress"
-    options = {"--protocol": "tcl", "--dataset": "voc21", "--root": str(root), "--progress": str(progress)}
-    command = ["eval", "benchmark", *chain(*options.items())]
-
-    for _ in range(5):  # a run that has come to its end before the signal arrives leaves nothing
-        with start(command, {}, tmp_path / "log") as run:
-            deadline = time.monotonic() + 120
-            while not any(path.stat().st_size for path in progress.glob("*/*.jsonl")) and run.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            run.kill()
-        if run.wait(60) == -signal.SIGKILL and list(progress.glob("*/*.jsonl")):
-            break
-    again = evaluate()
-
-    assert again.status == 0, again.err
-    assert " were done before" in again.err
-    values, _ = json_and_markdown(again.out)
-    assert values["images"] == COPIES * len(PHOTOGRAPHS)
-    assert values["per_class"] == once["per_class"]  # of the same images several times
 
 
 def evaluate_into(folder: Path, *words: str) -> None:
