@@ -170,17 +170,21 @@ def test_a_signal_to_the_process_group_saves_a_checkpoint(forks: ForkServerConte
 
 
 class Stopped(ToyRun):
-    """Ends at its eighth batch, as by Ctrl-C."""
+    """Ends at its eighth batch, as by Ctrl-C or another signal."""
+
+    by = signal.SIGINT
 
     def _loss(self, batch: ToyBatch) -> Tensor:
         if batch.number == 7:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.by)
         return super()._loss(batch)
 
 
-def stopped(out: Path, **values: Any) -> str:
+def stopped(out: Path, by: signal.Signals = signal.SIGINT, **values: Any) -> str:
     run = Stopped(recipe_for(out, **values))
-    run.train()
+    run.by, handler = by, signal.getsignal(by)
+    assert run.train() is None
+    assert signal.getsignal(by) == handler
     return run.ending
 
 
@@ -193,16 +197,16 @@ def told(capsys: pytest.CaptureFixture[str], out: Path, **values: Any) -> tuple[
 
 
 @pytest.mark.parametrize(
-    ("run", "plateau", "seen", "line"),
+    ("by", "run", "plateau", "seen", "line"),
     [
-        ({}, True, [8, 9], "resumed at step 8"),
+        (signal.SIGTERM, {}, True, [8, 9], "resumed at step 8"),
         (
-            {"steps": 12}, True, [5, 6, 7, 8, 9, 10, 11],
+            signal.SIGINT, {"steps": 12}, True, [5, 6, 7, 8, 9, 10, 11],
             "resumed at step 5 (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate decayed from "
             "there; 3 steps are trained again",
         ),
         (
-            {"steps": 12}, False, [8, 9, 10, 11],
+            signal.SIGINT, {"steps": 12}, False, [8, 9, 10, 11],
             "resumed at step 8: steps was 10, is 12; without plateau.pt the learning rate jumps here",
         ),
     ],
@@ -210,12 +214,13 @@ def told(capsys: pytest.CaptureFixture[str], out: Path, **values: Any) -> tuple[
 def test_a_resumed_run_prints_where_it_goes_on(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    by: signal.Signals,
     run: dict[str, int],
     plateau: bool,
     seen: list[int],
     line: str,
 ) -> None:
-    assert stopped(tmp_path, decay_steps=5) == "SIGINT at step 8; start it again to resume"
+    assert stopped(tmp_path, by, decay_steps=5) == f"{by.name} at step 8; start it again to resume"
     if not plateau:
         (tmp_path / "plateau.pt").unlink()
 

@@ -1,7 +1,6 @@
 """The training loop shared by all methods: learning, logging, validation, signals, errors."""
 
 import json
-import signal
 import stat
 from dataclasses import dataclass
 from itertools import count
@@ -174,25 +173,6 @@ def test_too_many_nonfinite_steps_in_a_row_end_a_run(tmp_path: Path) -> None:
         run.train()
 
     assert len(list((tmp_path / NONFINITE).glob("step-*"))) == 3
-
-
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_after_the_current_step_and_it_resumes_later(tmp_path: Path, which: signal.Signals) -> None:
-    class Signalled(ToyRun):
-        def _loss(self, batch: ToyBatch) -> Tensor:
-            if batch.number == 5:
-                signal.raise_signal(which)
-            return super()._loss(batch)
-
-    handler = signal.getsignal(which)
-    run = Signalled(recipe_for(tmp_path / "stopped"))
-
-    assert run.train() is None
-    assert run.ending == f"{which.name} at step 6; start it again to resume"
-    assert signal.getsignal(which) == handler
-    trained(tmp_path / "stopped")
-    trained(tmp_path / "never")
-    assert differences(finished(tmp_path / "stopped"), finished(tmp_path / "never")) == []
 
 
 @dataclass(frozen=True)
