@@ -21,7 +21,6 @@ from lexiseg_train.evaluation.run import evaluate
 from lexiseg_train.training.recipes.prerequisites import finish
 from lexiseg_train.training.recipes.read import read_recipe
 from tests.processes import fork_server, run_as_by_torchrun
-from tests.service.commands.command_line import CommandLine, written
 from tests.train.data.own.made import save
 from tests.train.training.pairs_folder import write_pairs
 from tests.train.training.toy import differences, finished
@@ -60,11 +59,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         towers = open_clip.CLIP(**configuration(name) | {"quick_gelu": quick})
         save_file(towers.state_dict(), folder / f"{name}.safetensors")
     return folder
-
-
-@pytest.fixture
-def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    return CommandLine(monkeypatch, capsys)
 
 
 def train(name: str, data: Path, out: Path, killed_at: int | None = None, published: bool = False) -> None:
@@ -134,19 +128,3 @@ def test_a_method_is_trained_by_two_processes_as_by_one(name: str, data: Path, m
 
     assert finished(two)["step"] == STEPS
     assert measured(two) == pytest.approx(measured(one), rel=0.02)
-
-
-def test_a_trained_method_is_exported_and_answers(
-    data: Path, models: Path, tmp_path: Path, lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained("tcl-smoke", data, models)
-    monkeypatch.setenv("LEXISEG_MODEL", "tcl-smoke")
-    monkeypatch.setenv("LEXISEG_MODELS_DIR", str(models))
-    image = data / "captions" / "images" / "000.jpg"
-
-    exported = lexiseg("export", "--out", tmp_path / "exported")
-    answer = lexiseg("segment", image, "-c", "red square", "-c", "grey", "--out", tmp_path / "answers")
-
-    assert exported.status == 0, exported.err
-    assert answer.status == 0, answer.err
-    assert written(tmp_path / "answers")["images"]

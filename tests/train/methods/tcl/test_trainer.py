@@ -8,7 +8,6 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -37,6 +36,7 @@ from tests.golden.weights import SEED
 from tests.model.imports import imported
 from tests.model.methods.tcl import golden
 from tests.once import kept
+from tests.train.data.own.made import save
 from tests.train.methods.short_runs import read_as
 from tests.train.training.pairs_folder import write_pairs
 
@@ -89,21 +89,12 @@ def test_a_trained_model_is_imported_and_served(data: Path, tmp_path: Path) -> N
     assert "whose last block learned from step" in card.lineage
 
 
-def write_half(folder: Path, classes: list[str], seed: int) -> None:
-    """An indexed set of one noisy photograph, each half one of the classes."""
-    for place in ("images", "masks"):
-        (folder / "train" / place).mkdir(parents=True)
-    rgb = np.random.default_rng(seed).integers(0, 256, (64, 80, 3), np.uint8)
-    Image.fromarray(rgb).save(folder / "train" / "images" / "one.png")
-    labels = np.zeros((64, 80), np.uint8)
-    labels[:, 20 * (1 + seed) :] = 1
-    Image.fromarray(labels).save(folder / "train" / "masks" / "one.png")
-    (folder / "classes.json").write_text(json.dumps(classes))
-
-
 def test_the_best_step_is_that_of_the_mean_miou_on_train_splits(data: Path, tmp_path: Path) -> None:
-    for seed, name in enumerate(("one", "two")):
-        write_half(data / name, ["square", "wall"], seed)
+    for seed, name in enumerate(("one", "two")):  # a noisy photograph each, divided at another place
+        rgb = np.random.default_rng(seed).integers(0, 256, (64, 80, 3), np.uint8)
+        halves = np.tile((np.arange(80) >= 20 * (1 + seed)).astype(np.uint8), (64, 1))
+        save(data / name / "train", "one", rgb, halves, "png")
+        (data / name / "classes.json").write_text('["square", "wall"]')
     plan = recipe(data, tmp_path / "mine", selection=["one", "two"], validate_steps=1, best_by="miou", steps=4)
     trainer = TclTrainer(plan)
 

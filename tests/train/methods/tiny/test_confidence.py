@@ -36,17 +36,14 @@ def drawn(n: int) -> Segments:
     return Segments(inputs, right)
 
 
-def test_the_fit_recovers_the_true_rule() -> None:
-    found = fit(drawn(20_000))
+def test_the_fit_recovers_the_true_rule_and_is_calibrated() -> None:
+    segments = drawn(20_000)
+
+    found = fit(segments)
 
     for name in ("presence", "probability", "classes", "area", "bias"):
         assert getattr(found, name) == pytest.approx(getattr(TRUE, name), abs=0.1)
-
-
-def test_a_fitted_rule_is_calibrated() -> None:
-    segments = drawn(20_000)
-
-    assert calibration_error(scores(segments, fit(segments)), segments.right) < 0.02
+    assert calibration_error(scores(segments, found), segments.right) < 0.02
 
 
 def test_segments_are_right_where_their_class_is_present(tmp_path: Path) -> None:

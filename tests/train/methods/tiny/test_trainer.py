@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
-from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_train.methods.tiny import pretrained
 from lexiseg_train.methods.tiny.publish import publish
 from lexiseg_train.methods.tiny.trainer import TinyTrainer
@@ -76,21 +75,6 @@ def test_a_published_card_repeats_nothing_of_the_bundled_card(run: Finished[Tiny
     assert not set(bundled.limits) & set(card.limits)
     assert (card.quality, card.prompt_quality, card.settings) == ({}, {}, {})
     assert card.score != bundled.score
-
-
-def test_a_card_names_the_training_data_of_its_start(run: Finished[TinyRecipe], tmp_path: Path) -> None:
-    weights = tmp_path / "mine" / "tiny.safetensors"
-    weights.parent.mkdir()
-    shutil.copy(run.weights, weights)
-    (run.recipe.data / "shapes" / "LICENSE.txt").write_text("\n# CC0\nmore")
-
-    card = publish(run.recipe.model_copy(update={"start": "bundled"}), weights)
-
-    (run.recipe.data / "shapes" / "LICENSE.txt").unlink()
-    assert card.training_data[0].startswith("what it started from: PASCAL VOC 2012")
-    assert card.training_data[-1] == f"shapes ({run.recipe.data / 'shapes'}); CC0"
-    digest = str(catalogue.read_card(FOLDER).weights_sha256)
-    assert f"from tiny@1 (sha256 {digest[:16]}), seed 401." in card.lineage
 
 
 def test_a_fair_run_trains_on_listed_photographs_alone_and_credits_them(

@@ -14,6 +14,7 @@ from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import under
 from lexiseg_model.errors import RecipeError, TeachingError, UnknownModelError, WeightsError
+from lexiseg_model.methods.tiny.network import TEACHING, TinyNetwork
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
@@ -26,6 +27,9 @@ from lexiseg_train.methods.tiny.own.finetune import (
     DATASET_FOLDER,
     PARTS,
     FinetuneTrainer,
+    Part,
+    Solved,
+    initial_taught,
     publish_finetuned,
     verdict,
     write_dataset,
@@ -206,6 +210,16 @@ def test_a_gain_is_said_where_its_interval_is_above_zero(hits: list[int], senten
     assert verdict(BeforeAfter(("cup",), before, after)).startswith(sentence)
 
 
+def test_a_class_that_a_fold_shows_in_no_picture_is_answered_by_words() -> None:
+    network = TinyNetwork().eval()
+    part = Part(initial_taught(network, 2), Solved.of([], ["wall", "roof"], TEACHING)).eval()
+    shallow = network.trunk.shallow(torch.rand(1, 3, 64, 64))
+    deep, head = network.trunk.deep(shallow[-1])
+    by_words = torch.full((1, 2, 256), 100.0)
+
+    assert torch.equal(part.margins([*shallow, *deep], head, by_words), by_words)
+
+
 def test_pictures_of_one_label_alone_are_refused(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for index in range(4):
@@ -215,19 +229,3 @@ def test_pictures_of_one_label_alone_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TeachingError, match="all labelled pixels are 'wall'; expected pixels of at least two"):
         FinetuneTrainer(recipe_for(tmp_path / "one", tmp_path / "out"))
-
-
-def test_a_class_of_one_picture_alone_can_be_tuned_on(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    for index in range(4):
-        mask = np.zeros((SIDE, SIDE), np.uint8)
-        mask[: SIDE // 2] = 2 * (index == 0)
-        image = random.integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
-        save(tmp_path / "one" / "train", f"{index}", image, mask, quality=95)
-    (tmp_path / "one" / "classes.json").write_text(json.dumps(["background", "wall", "roof"]))
-    recipe = recipe_for(tmp_path / "one", tmp_path / "out", "steps=2", "decay_steps=1", "samples=0")
-
-    weights = FinetuneTrainer(recipe).train()
-    assert weights is not None
-
-    assert publish_finetuned(recipe, weights).settings["taught"] == ["wall", "roof"]
