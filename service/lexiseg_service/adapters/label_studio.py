@@ -36,7 +36,6 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.rest.head_routes import teaching_of
 from lexiseg_service.gateway.rest.routes import caller_of, settings_of, use_case_of
-from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
 
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
@@ -79,8 +78,14 @@ class Control:
     head: str | None = None  # NAME@VERSION that knows the classes, too
 
     @property
+    def fields(self) -> dict[str, Any]:
+        """What a question about a task has in addition to its classes or prompts."""
+        fields = {**self.options, "mask": "rle"}
+        return fields | {"mask": "polygon", "simplify": SIMPLIFY} if self.kind == "polygonlabels" else fields
+
+    @property
     def question(self) -> dict[str, Any]:
-        return fields_of_control(self) | {"classes": self.classes, "head": self.head}
+        return {**self.fields, "classes": self.classes, "head": self.head}
 
     def label_of(self, text: str) -> str | None:
         """The label as it is written in the configuration, for a label of an answer or one of its words."""
@@ -182,17 +187,6 @@ def label_of(context: Context) -> str | None:
     return None
 
 
-async def prediction_of(
-    request: Request, answer: WorkerAnswer, control: Control, label: str | None = None
-) -> dict[str, Any]:
-    """A task's prediction in Label Studio's format; `label` is for segments without one, as a click's."""
-    notes = notes_of(answer.warnings)
-    write = partial(regions_of, image_id=answer.image_id, size=answer.size, control=control, notes=notes, label=label)
-    version = model_version(answer.model, answer.model_digest, control.head)
-    content = prediction(chain.from_iterable(await convert(answer, write)), version)
-    return {**content, "warnings": [each.detail for each in answer.warnings]}  # seen where a model is tested
-
-
 def regions_of(
     segment: Segment,
     *,
@@ -246,12 +240,6 @@ def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[st
     return [{"format": "rle", "rle": list(brush_runs(rle.decode(segment.mask.counts, segment.mask.size)))}]
 
 
-def fields_of_control(control: Control) -> dict[str, Any]:
-    """What a question about a task has in addition to its classes or prompts."""
-    fields = {**control.options, "mask": "rle"}
-    return fields | {"mask": "polygon", "simplify": SIMPLIFY} if control.kind == "polygonlabels" else fields
-
-
 class Task(BaseModel):
     """A task of a project; one of its data fields is the image."""
 
@@ -273,16 +261,19 @@ async def predict_task(
     """Predict task number `index`: the masks of its labels, or the mask for an annotator's clicks."""
     field, value = place_of(task, control, index)
     image = await image_of(value, field, caller_of(request).client, settings_of(request), use_case_of(request))
-    fields = fields_of_control(control)
+    question, label = control.question, None
     if context is not None and (words := words_of(context)):
-        answer = await ask(request, {**fields, "classes": words}, image)
-        first = control.classes[0]["name"] if control.classes else None
-        return await prediction_of(request, answer, control, label_of(context) or first)
-    if context is not None and context.result:
-        fields |= {"threshold": None, **fields_of(context)}  # the tag's threshold is meant for words
-        answer = await ask(request, fields, image)
-        return await prediction_of(request, answer, control, label_of(context))
-    return await prediction_of(request, await ask(request, control.question, image), control)
+        question = {**control.fields, "classes": words}
+        label = label_of(context) or (control.classes[0]["name"] if control.classes else None)
+    elif context is not None and context.result:
+        question = {**control.fields, "threshold": None, **fields_of(context)}  # the tag's threshold is meant for words
+        label = label_of(context)
+    answer = await ask(request, question, image)
+    notes, size = notes_of(answer.warnings), answer.size
+    write = partial(regions_of, image_id=answer.image_id, size=size, control=control, notes=notes, label=label)
+    version = model_version(answer.model, answer.model_digest, control.head)
+    content = prediction(chain.from_iterable(await convert(answer, write)), version)
+    return {**content, "warnings": [each.detail for each in answer.warnings]}  # seen where a model is tested
 
 
 class ReasonRoute(APIRoute):

@@ -1,13 +1,11 @@
-import shutil
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.service.adapters.asking import DATA_URI
-from tests.service.gateway.heads.labelled import coco
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rest.test_head_routes import taught
 from tests.service.gateway.serving import on_ports
 
 URL = "/adapters/x-anylabeling"
@@ -27,19 +25,20 @@ async def test_models_come_with_the_controls_that_the_tool_shows(client: httpx.A
     assert {"edit_text", "button_send", "button_add_point", "button_add_rect"} <= widgets
 
 
-async def test_heads_are_models_that_ask_for_their_classes(tmp_path: Path) -> None:
-    coco(tmp_path / "set")
-    archive = Path(shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")).read_bytes()
+async def test_heads_are_models_that_ask_for_their_classes() -> None:
     backend = KnownBackend()
-    with on_ports(backend, adapters=("x-anylabeling",), state_dir=tmp_path / "state") as ports:
+    with on_ports(backend, adapters=("x-anylabeling",)) as ports:
         async with httpx.AsyncClient(base_url=ports.url, timeout=60) as client:
-            await client.post("/v1/heads", files={"archive": archive}, data={"request": '{"name": "gadgets"}'})
+            await client.post("/v1/heads", json=taught())
             models = (await client.get(f"{URL}/v1/models")).json()["data"]
-            await client.post(f"{URL}/v1/predict", json={"model": "head:gadgets", "image": DATA_URI, "params": {}})
+            await client.post(f"{URL}/v1/predict", json={"model": "head:mugs", "image": DATA_URI, "params": {}})
 
-    assert [*models] == ["colours", "head:gadgets"]
-    assert next(widget["name"] for widget in models["head:gadgets"]["widgets"]) == "button_run"
-    assert [(entry.name, entry.is_taught) for entry in backend.asked[-1].vocabulary.classes] == [("gadget", True)]
+    assert [*models] == ["colours", "head:mugs"]
+    assert next(widget["name"] for widget in models["head:mugs"]["widgets"]) == "button_run"
+    assert [(entry.name, entry.is_taught) for entry in backend.asked[-1].vocabulary.classes] == [
+        ("mug", True),
+        ("saucer", False),
+    ]
 
 
 @pytest.mark.parametrize("text", ["red, blue", "red. blue.", "red.blue"])
