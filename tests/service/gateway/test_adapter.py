@@ -113,13 +113,6 @@ async def test_a_broken_adapter_ends_the_start_with_an_error_that_names_it(
             pass
 
 
-async def test_adapters_pass_the_limits_of_the_service() -> None:
-    async with adapted(limits={"max_image_bytes": 100}) as client:
-        answer = await client.post("/adapters/roboflow/sam3/concept_segment", json=CONCEPTS)
-
-    assert (answer.status_code, answer.json()["type"]) == (413, "too-large")
-
-
 KEY = new_key()
 BASIC = base64.b64encode(f"anybody:{KEY}".encode()).decode()
 

@@ -154,20 +154,6 @@ async def test_a_flat_background_is_a_word_or_json(
     assert backend.asked[0].vocabulary.background == rule
 
 
-async def test_the_three_forms_ask_the_same(client: httpx.AsyncClient, backend: KnownBackend) -> None:
-    question = {"classes": ["sky", "sea"], "threshold": 0.25, "max_side": 128, "background": True}
-
-    await post_form(client, [("request", json.dumps(question))])
-    await post_json(client, **question)
-    await post_form(client, [("classes", "sky"), ("classes", "sea"), ("threshold", "0.25"), ("max_side", "128")])
-
-    asked = [
-        (a.image, a.vocabulary, a.model, a.task, a.mask, a.overlay, a.threshold, a.max_side) for a in backend.asked
-    ]
-    assert len(asked) == 3
-    assert asked[0] == asked[1] == asked[2]
-
-
 @pytest.mark.parametrize(
     ("fields", "field", "said"),
     [

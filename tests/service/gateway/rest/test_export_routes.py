@@ -8,13 +8,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from pydantic import SecretStr
 
 from lexiseg_labels.data_set import DataSet
 from lexiseg_labels.exports import formats, pieces
 from lexiseg_labels.masks import rle
-from lexiseg_service.gateway.admission.key_file import line_of
-from tests.service.gateway.serving import serving
 from tests.service.web.test_formats import answers, as_on_the_page
 
 
@@ -128,18 +125,3 @@ async def test_few_bytes_that_take_much_memory_or_time_are_refused(
 
     assert answer.status_code == 422
     assert fault in answer.json()["detail"]
-
-
-async def test_an_export_needs_a_key_where_the_service_does() -> None:
-    async with serving(api_keys=SecretStr(line_of("page", "right"))) as client:
-        refused = await exported(client, "coco", project(1)[0])
-        client.headers["authorization"] = "Bearer right"
-        written = await exported(client, "coco", project(1)[0])
-
-    assert (refused.status_code, written.status_code) == (401, 200)
-
-
-async def test_the_page_of_another_site_gets_no_export(client: httpx.AsyncClient) -> None:
-    client.headers["origin"] = "https://evil.example"
-
-    assert (await exported(client, "coco", project(1)[0])).status_code == 403

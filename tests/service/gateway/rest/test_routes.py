@@ -59,12 +59,6 @@ def test_optional_parts_are_listed_for_whom_they_are_on(tmp_path: Path) -> None:
     assert features == [["jobs", "heads", "trainings"], ["jobs", "heads"], ["jobs", "heads", "trainings"]]
 
 
-async def test_an_empty_model_is_the_default_as_tools_and_forms_send_it(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/segment", files=form("sky", model=""))
-
-    assert (answer.status_code, answer.json()["model"]) == (200, "colours")
-
-
 async def test_a_service_under_a_path_of_its_own_answers_questions(client: httpx.AsyncClient) -> None:
     transport = httpx.ASGITransport(client._transport.app, root_path="/here")  # type: ignore[attr-defined]
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

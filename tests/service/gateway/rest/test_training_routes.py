@@ -15,10 +15,11 @@ import pytest
 
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.trainings.training import ALIVE_SECONDS, TRAINER, Training, TrainingStore
+from lexiseg_service.records import sqlite
 from tests.service.batch.http.asking import PNG, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports, serving
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 SET = {"images/a.png": PNG, "masks/a.png": PNG, "classes.json": b"[]", "__MACOSX/._a.png": b"x", ".hidden": b"x"}
 
@@ -186,6 +187,31 @@ def test_trainings_expire_and_what_was_not_finished_is_removed(store: TrainingSt
         assert [each["id"] for each in shown] == ["new"]
         assert shown[0]["expires"] > shown[0]["ended"]
         assert create(client, zipped(SET)).status_code == 202
+
+
+def test_one_that_has_expired_is_gone_before_it_is_swept(client: httpx.Client, store: TrainingStore) -> None:
+    add(store, Training("a", "", "mine", "tiny", 1.0))
+    assert client.get("/v1/trainings/a").status_code == 200
+    store.update("a", state="done", started=1.0, ended=2.0)
+
+    answers = [client.get(f"/v1/trainings/a{route}") for route in ("", "/log")]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert client.get("/v1/trainings").json() == {"trainings": []}
+
+
+def test_while_the_store_is_locked_a_call_is_told_to_come_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    with (
+        on_ports(KnownBackend(), trainings=folder) as ports,
+        closing(sqlite3.connect(folder / "trainings.sqlite", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN EXCLUSIVE")
+        locked = httpx.get(f"{ports.url}/v1/trainings", timeout=SOON)
+        other.execute("ROLLBACK")
+        free = httpx.get(f"{ports.url}/v1/trainings", timeout=SOON)
+
+    assert (locked.status_code, free.status_code) == (503, 200)
 
 
 def test_metrics_show_what_waits_and_whether_a_trainer_is_at_work(client: httpx.Client, store: TrainingStore) -> None:

@@ -92,6 +92,7 @@ BAD: dict[str, tuple[dict[str, Any], bytes]] = {
     "an empty class": ({"classes": [""]}, PNG),
     "a blank class": ({"classes": ["  "]}, PNG),
     "a class twice": ({"classes": ["sky", "Sky"]}, PNG),
+    "a class twice in another form": ({"classes": ["caf\u00e9", " Cafe\u0301\t"]}, PNG),
     "a control character": ({"classes": ["a\x00b"]}, PNG),
     "a control character beyond ASCII": ({"classes": ["a\x85b"]}, PNG),
     "a long name": ({"classes": ["x" * 129]}, PNG),
