@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from playwright.sync_api import BrowserContext, Locator, Page, Route
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Route
 
 from tests import pictures
 from tests.integration.playground.expect import expect
 
 CHINA = pictures.encoded(pictures.photograph("china"), "JPEG")
+FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
 SIZE = (427, 640)
 
 
@@ -32,8 +33,19 @@ def asked_directly(url: str, *words: str) -> list[dict[str, Any]]:
     return segments
 
 
+def picture(name: str, content: bytes = CHINA) -> FilePayload:
+    """A file to choose."""
+    return {"name": name, "mimeType": "image/jpeg", "buffer": content}
+
+
 def choose(page: Page, content: bytes = CHINA, name: str = "china.jpg") -> None:
-    page.set_input_files("#file", {"name": name, "mimeType": "image/jpeg", "buffer": content})
+    page.set_input_files("#file", picture(name, content))
+
+
+def choose_many(page: Page, *files: FilePayload) -> None:
+    """Add pictures to the project, whose menu is then open."""
+    page.evaluate("document.getElementById('many').open = true")
+    page.set_input_files("#files", [*files])
 
 
 def add(page: Page, *words: str) -> None:

@@ -13,12 +13,35 @@ from tests.integration.playground.conftest import PHONE
 
 AXE = Path(sys.prefix) / "node/node_modules/axe-core/axe.min.js"  # requirements/node
 RUN = "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)])"
-DESK: dict[str, Any] = {"viewport": {"width": 1400, "height": 820}}
-DARK: dict[str, Any] = {"color_scheme": "dark"}
 
 
-def nothing(_page: Page) -> None:
-    """The first screen."""
+def test_a_service_s_page_on_a_desk(screen: Callable[..., Page]) -> None:
+    page = screen(viewport={"width": 1400, "height": 820})
+    assert violations(page) == []
+    page.get_by_role("radio", name="Video").check()
+    assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.get_by_role("radio", name="Picture").check()
+    choose(page, b"no picture", "half.jpg")
+    expect_result(page, "is not a picture")
+    assert violations(page) == []
+    answered(page)
+    page.mouse.click(*place(page, 200, 290))
+    expect_result(page, "Cut out 1 object")
+    page.get_by_role("button", name="Correct sky").click()
+    assert violations(page) == []
+    open_all(page)
+    assert violations(page) == []
+
+
+def test_a_service_s_page_on_a_phone(screen: Callable[..., Page]) -> None:
+    page = screen(**PHONE, color_scheme="dark")
+    assert violations(page) == []
+    page.emulate_media(color_scheme="light")
+    answered(page)
+    assert violations(page) == []
+    open_all(page)
+    assert violations(page) == []
 
 
 def answered(page: Page) -> None:
@@ -27,46 +50,9 @@ def answered(page: Page) -> None:
     expect_result(page, "Found sky")
 
 
-def cut_out_and_corrected(page: Page) -> None:
-    answered(page)
-    page.mouse.click(*place(page, 200, 290))
-    expect_result(page, "Cut out 1 object")
-    page.get_by_role("button", name="Correct sky").click()
-
-
-def with_all_open(page: Page) -> None:
-    answered(page)
+def open_all(page: Page) -> None:
     for name in ("more", "export"):
         page.locator(f"#{name} > summary").click()
-
-
-def refused(page: Page) -> None:
-    choose(page, b"no picture", "half.jpg")
-    expect_result(page, "is not a picture")
-
-
-def on_the_tab_of_clips(page: Page) -> None:
-    page.get_by_role("radio", name="Video").check()
-
-
-@pytest.mark.parametrize(
-    ("options", "reach"),
-    [
-        pytest.param(DESK, nothing, id="first screen"),
-        pytest.param(PHONE | DARK, nothing, id="first screen, phone, dark"),
-        pytest.param(PHONE, answered, id="answer, phone"),
-        pytest.param(DESK | DARK, cut_out_and_corrected, id="click and correction, dark"),
-        pytest.param(DESK | DARK, with_all_open, id="menus and exports, dark"),
-        pytest.param(PHONE, with_all_open, id="menus and exports, phone"),
-        pytest.param(DESK | DARK, refused, id="error, dark"),
-        pytest.param(DESK, on_the_tab_of_clips, id="video"),
-    ],
-)
-def test_a_service_s_page(screen: Callable[..., Page], options: dict[str, Any], reach: Callable[[Page], None]) -> None:
-    page = screen(**options)
-    reach(page)
-
-    assert violations(page) == []
 
 
 def violations(page: Page) -> list[Any]:

@@ -36,15 +36,21 @@ def test_a_picture_may_be_dropped(page: Page) -> None:
     expect_result(page, "Found sky")
 
 
-def test_a_click_leaves_the_words_as_they_are_and_asks_about_them_no_more(page: Page) -> None:
+def test_clicks_and_words_are_asked_about_by_themselves_and_without_the_picture(page: Page) -> None:
     ask(page, "sky", "trees")
 
-    with page.expect_request("**/v1/segment") as asked:
+    with page.expect_request("**/v1/segment") as clicked:
         page.mouse.click(*place(page, 200, 290))
 
-    assert "prompts" in json.loads(asked.value.post_data or "")
+    assert {"image", "prompts"} <= json.loads(clicked.value.post_data or "").keys()
     expect_result(page, re.compile("Cut out 1 object.*Found sky, trees"))
     expect(segments(page)).to_have_count(3)
+    with page.expect_request("**/v1/segment") as asked:
+        add(page, "tree")
+    question = json.loads(asked.value.post_data or "")
+    assert list(question["image"]) == ["id"]
+    assert question["classes"] == ["sky", "trees", "tree"]
+    expect_result(page, "Found sky, trees")
 
 
 def test_the_switch_makes_a_click_remove(page: Page) -> None:
@@ -108,18 +114,6 @@ def test_each_card_of_the_first_screen_finds_its_words(page: Page) -> None:
 
         expect_result(page, f"Found {(card.get_attribute('data-words') or '').replace(',', ', ')}.")
         page.get_by_role("button", name="New picture or clip").click()
-
-
-def test_a_second_question_sends_no_picture(page: Page) -> None:
-    ask(page, "sky")
-
-    with page.expect_request("**/v1/segment") as asked:
-        add(page, "tree")
-
-    question = json.loads(asked.value.post_data or "")
-    assert list(question["image"]) == ["id"]
-    assert question["classes"] == ["sky", "tree"]
-    expect_result(page, "Found sky, tree")
 
 
 def test_the_link_asks_the_same_again(page: Page, context: BrowserContext, server: Server) -> None:

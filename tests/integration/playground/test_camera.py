@@ -1,4 +1,4 @@
-"""A picture from the camera, or the refusal of one. Chromium brings a camera that shows a clock."""
+"""A picture from the camera. Chromium brings a camera that shows a clock."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from tests import chromium
 from tests.http_server import serving_files
-from tests.integration.playground.asking import add, ask, expect_result, until
+from tests.integration.playground.asking import add, until
 from tests.integration.playground.clips import know_clip
 from tests.integration.playground.conftest import opened
 from tests.integration.playground.expect import expect
@@ -35,13 +35,6 @@ def test_a_picture_is_taken_and_the_camera_let_go(context: BrowserContext, page:
     until(page, "clip.srcObject === null && state.picture !== null && state.answer !== null")
     assert min(page.evaluate("state.answer.size")) >= 240
     expect(page.locator("#canvas")).to_be_visible()
-
-
-def test_a_camera_that_is_refused_is_told_and_the_page_goes_on(page: Page) -> None:
-    page.click("#camera")  # nobody has granted anything
-
-    expect_result(page, "The camera was refused")
-    ask(page, "sky")
 
 
 @pytest.mark.slow

@@ -7,11 +7,22 @@ from contextlib import ExitStack
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Browser, FilePayload, Page
+from playwright.sync_api import Browser, Page
 
-from tests import pictures
 from tests.http_server import serving_files
-from tests.integration.playground.asking import CHINA, add, choose, drag, expect_result, place, segments, unpacked
+from tests.integration.playground.asking import (
+    CHINA,
+    FLOWER,
+    add,
+    choose,
+    choose_many,
+    drag,
+    expect_result,
+    picture,
+    place,
+    segments,
+    unpacked,
+)
 from tests.integration.playground.conftest import opened, reload
 from tests.integration.playground.expect import expect
 from tests.integration.server import Server
@@ -47,29 +58,32 @@ def page(shown: Page) -> Page:
     return shown
 
 
-def test_a_picture_and_words_give_masks(page: Page) -> None:
-    add(page, "sky", "tree|trees", "toothbrush")
-
-    expect_result(page, "Found sky, tree")
-    expect_result(page, "Not found: toothbrush")
-    expect(page.locator("#chips li.absent")).to_contain_text("toothbrush")
-    page.locator("#canvas[data-painted]").wait_for()
-    page.mouse.move(*place(page, 320, 20))
-    expect(page.locator("#hover")).to_contain_text("sky")
-
-
-def test_what_lies_under_a_pointer_that_rests_is_named_when_the_answer_comes(page: Page) -> None:
+def test_words_give_masks_with_names_scores_and_a_preview_of_clicks(page: Page) -> None:
     page.mouse.move(*place(page, 320, 20))
     add(page, "sky")
+    expect(page.locator("#hover")).to_contain_text("sky")  # what lies under a pointer that rests
+    add(page, "tree|trees", "toothbrush")
+    expect_result(page, "Found sky, tree. Not found: toothbrush.")
+    expect(page.locator("#chips li.absent")).to_contain_text("toothbrush")
+    expect(page.locator("#segments li.low")).to_have_count(0)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
 
-    expect(page.locator("#hover")).to_contain_text("sky")
-    page.locator("#chips button").click()
+    page.fill("#threshold", "1")
+
+    expect(page.locator("output[for=threshold]")).to_have_text("1.00")
+    expect(page.locator("#segments li.low")).not_to_have_count(0)
+    assert asked == []
+    while page.locator("#chips button").count():
+        page.locator("#chips button").last.click()
     expect(page.locator("#hover")).to_be_empty()
+    expect_result(page, "Type a word")
+    page.mouse.move(*place(page, 200, 290))
+    page.locator("#canvas[data-outlined]").wait_for()
 
 
-def test_a_click_cuts_out_an_object_and_undo_takes_it_back(page: Page) -> None:
+def test_clicks_and_boxes_cut_out_objects_and_undo_takes_them_back(page: Page) -> None:
     page.mouse.click(*place(page, 200, 290))
-
     expect_result(page, "Cut out 1 object")
     page.click("#next")
     page.mouse.click(*place(page, 560, 330))
@@ -80,11 +94,10 @@ def test_a_click_cuts_out_an_object_and_undo_takes_it_back(page: Page) -> None:
     expect_result(page, "Type a word")
     page.click("#redo")
     expect_result(page, "Cut out 1 object")
-
-
-def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
+    page.click("#undo")
     add(page, "building", "sky")
     expect_result(page, "Found building, sky")
+
     drag(page, (360, 10), (630, 130))
 
     expect_result(page, "Cut out 1 object")
@@ -93,7 +106,7 @@ def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
     expect(segments(page).first).to_contain_text("sky")
 
 
-def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> None:
+def test_segments_of_words_are_corrected_and_keep_their_labels(page: Page) -> None:
     add(page, "sky", "building")
     expect_result(page, "Found sky, building")
     line = segments(page).nth(1).locator(".share")
@@ -117,74 +130,19 @@ def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> Non
     expect(line).to_have_text(before)
     page.get_by_role("button", name="Done").click()
     expect(page.locator("#correcting")).to_be_hidden()
-
-
-def test_a_click_that_removes_takes_what_is_around_it_and_not_half_a_sky(page: Page) -> None:
-    add(page, "sky", "building", "trees")
-    expect_result(page, "Found sky")
-    expect(segments(page)).to_have_count(3)  # the answer to all three words, not to the first
-    line = segments(page).nth(0).locator(".share")
-    before = line.text_content() or ""
+    add(page, "trees")
+    expect(segments(page)).to_have_count(3)
+    sky = segments(page).nth(0).locator(".share")
+    whole = sky.text_content() or ""
     page.locator("#canvas[data-painted]").wait_for()
 
-    page.mouse.click(*place(page, 509, 95), button="right")
+    page.mouse.click(*place(page, 509, 95), button="right")  # removes what is around it, and not half a sky
 
-    expect(line).not_to_have_text(before)
-    share, left = (float((each or "").split("·")[1].removesuffix("%")) for each in (before, line.text_content()))
-    assert 0.8 * share < left < share
+    expect(sky).not_to_have_text(whole)
+    most, left = (float((each or "").split("·")[1].removesuffix("%")) for each in (whole, sky.text_content()))
+    assert 0.8 * most < left < most
     page.get_by_role("button", name="Undo").click()
-    expect(line).to_have_text(before)
-
-
-def test_the_least_score_acts_without_asking_again(page: Page) -> None:
-    add(page, "sky", "building")
-    expect_result(page, "Found sky, building")
-    expect(page.locator("#segments li.low")).to_have_count(0)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-
-    page.fill("#threshold", "1")
-
-    expect(page.locator("output[for=threshold]")).to_have_text("1.00")
-    expect(page.locator("#segments li.low")).not_to_have_count(0)
-    assert asked == []
-
-
-def test_a_resting_pointer_shows_what_a_click_would_cut_out(page: Page) -> None:
-    page.mouse.move(*place(page, 200, 290))
-
-    page.locator("#canvas[data-outlined]").wait_for()
-
-
-def file(name: str, content: bytes = CHINA) -> FilePayload:
-    return {"name": name, "mimeType": "image/jpeg", "buffer": content}
-
-
-def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
-    erase(page)
-    flower = pictures.encoded(pictures.photograph("flower"), "JPEG")
-    note = page.locator("#note")
-    page.set_input_files("#files", [file("a.jpg"), file("notes.jpg", b"none"), file("b.jpg", flower), file("a.png")])
-    expect(note).to_contain_text("3 of 4 pictures are added. Left out: notes.jpg is not a picture")
-    add(page, "sky", "flower")
-    expect_result(page, re.compile("Found sky.*flower"))
-
-    page.get_by_role("button", name="Label all").click()
-    expect(note).to_contain_text("3 of 3 pictures are labelled.")
-
-    files = unpacked(page, "#export-project")
-
-    assert files["images/a.jpg"] == files["images/a-2.png"] == CHINA
-    coco = json.loads(files["annotations/instances_default.json"])
-    assert [each["file_name"] for each in coco["images"]] == ["a.jpg", "b.jpg", "a-2.png"]
-    names = {each["id"]: each["name"] for each in coco["categories"]}
-    found = {(one["image_id"], names[one["category_id"]]) for one in coco["annotations"]}
-    assert {(1, "sky"), (3, "sky")} <= found
-    assert [len(files[f"labels/{name}.txt"].splitlines()) for name in ("a", "b", "a-2")] == [
-        sum(one["image_id"] == image for one in coco["annotations"]) for image in (1, 2, 3)
-    ]
-    assert [each.attrib["id"] for each in ElementTree.fromstring(files["cvat.xml"]).iter("image")] == ["0", "1", "2"]
-    assert {"geojson/b.geojson", "masks/a-sky-mask.png", "data.yaml"} <= files.keys()
+    expect(sky).to_have_text(whole)
 
 
 # Stops the labelling once it says how long it takes, which it does at the first picture after one that is done.
@@ -197,30 +155,37 @@ STOP = """() => new MutationObserver((_, observer) => {
 }).observe(document.getElementById("doing"), { childList: true })"""
 
 
-def test_labelling_is_stopped_and_resumed(page: Page) -> None:
-    count = 5
-    erase(page)
-    page.set_input_files("#files", [file(f"{number}.jpg") for number in range(count)])
-    expect(page.locator("#note")).to_contain_text(f"{count} of {count} pictures are added.")
-    add(page, "sky")
-    expect_result(page, "Found sky")
-    page.evaluate(STOP)
-
-    page.get_by_role("button", name="Label all").click()
-    expect(page.locator("#note")).to_contain_text("Stopped.")
-    expect(page.locator("#progress")).to_be_hidden()
-    left = page.locator("#strip .new").count()
-    page.get_by_role("button", name="Label all").click()
-
-    expect(page.locator("#note")).to_contain_text(f"{count} of {count} pictures are labelled.")
-    assert re.fullmatch(rf"\d of {count - 1}: \d\.jpg; about \d+ .+ left", page.evaluate("window.told"))
-    assert 0 < left < count - 1
-    expect(page.locator("#strip .labelled")).to_have_count(count)
-
-
-def erase(page: Page) -> None:
-    """An empty project, with its menu open."""
+def test_many_pictures_are_labelled_stopped_resumed_and_become_one_zip(page: Page) -> None:
     page.once("dialog", lambda dialog: dialog.accept())
     page.evaluate("document.getElementById('many').open = true")
     page.get_by_role("button", name="Erase").click()
     expect(page.locator("#kept")).to_be_empty()
+    note = page.locator("#note")
+    files = {"a.jpg": CHINA, "notes.jpg": b"none", "b.jpg": FLOWER, "c.jpg": CHINA, "a.png": CHINA}
+    choose_many(page, *(picture(name, content) for name, content in files.items()))
+    expect(note).to_contain_text("4 of 5 pictures are added. Left out: notes.jpg is not a picture")
+    add(page, "sky", "flower")
+    expect_result(page, re.compile("Found sky.*flower"))
+    page.evaluate(STOP)
+
+    page.get_by_role("button", name="Label all").click()
+    expect(note).to_contain_text("Stopped.")
+    expect(page.locator("#progress")).to_be_hidden()
+    assert 0 < page.locator("#strip .new").count() < 3
+    assert re.fullmatch(r"3 of 3: a\.png; about \d+ .+ left", page.evaluate("window.told"))
+    page.get_by_role("button", name="Label all").click()
+    expect(note).to_contain_text("4 of 4 pictures are labelled.")
+
+    files = unpacked(page, "#export-project")
+
+    assert files["images/a.jpg"] == files["images/a-2.png"] == CHINA
+    coco = json.loads(files["annotations/instances_default.json"])
+    assert [each["file_name"] for each in coco["images"]] == ["a.jpg", "b.jpg", "c.jpg", "a-2.png"]
+    names = {each["id"]: each["name"] for each in coco["categories"]}
+    found = {(one["image_id"], names[one["category_id"]]) for one in coco["annotations"]}
+    assert {(1, "sky"), (3, "sky"), (4, "sky")} <= found
+    assert [len(files[f"labels/{name}.txt"].splitlines()) for name in ("a", "b", "c", "a-2")] == [
+        sum(one["image_id"] == image for one in coco["annotations"]) for image in (1, 2, 3, 4)
+    ]
+    assert [each.attrib["id"] for each in ElementTree.fromstring(files["cvat.xml"]).iter("image")] == [*"0123"]
+    assert {"geojson/b.geojson", "masks/a-sky-mask.png", "data.yaml"} <= files.keys()

@@ -1,8 +1,6 @@
 """What goes wrong is said on the page, and the page goes on."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from playwright.sync_api import BrowserContext, Page
 
@@ -11,6 +9,7 @@ from tests import pictures
 from tests.integration.playground.asking import add, ask, choose, expect_result, segments, until
 from tests.integration.playground.conftest import opened
 from tests.integration.playground.expect import expect
+from tests.integration.playground.test_following import play, show
 from tests.integration.server import Server
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
@@ -37,16 +36,6 @@ def test_a_word_that_is_refused_is_named(page: Page) -> None:
     assert chip is not None
     assert panel is not None
     assert chip["x"] + chip["width"] < panel["x"] + panel["width"]
-
-
-def test_a_word_is_asked_once_however_it_is_spelt(page: Page) -> None:
-    choose(page)
-    add(page, "sky|Sky|heaven|Heaven")
-    expect_result(page, "Found sky")
-    expect(page.locator("#chips li")).to_have_text(re.compile(r"^sky \| heaven"))
-
-    add(page, "Sky")
-    expect_result(page, "Sky: asked for already.")
 
 
 def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:
@@ -103,7 +92,7 @@ def test_an_example_that_cannot_be_loaded_is_told(page: Page, context: BrowserCo
     expect_result(page, "A part of the page cannot be loaded")
 
 
-def test_a_key_is_asked_for_once_and_kept(context: BrowserContext, locked: Server) -> None:
+def test_a_key_is_asked_for_once_and_jobs_that_are_off_never(context: BrowserContext, locked: Server) -> None:
     page = opened(context, locked.url)
     expect_result(page, "The service asks for an API key")
     expect(page.locator("#key")).to_be_focused()
@@ -116,9 +105,31 @@ def test_a_key_is_asked_for_once_and_kept(context: BrowserContext, locked: Serve
     page.press("#key", "Tab")
     expect(page.locator("#model option")).to_have_count(1)
 
-    again = opened(context, locked.url)
-
+    again = context.new_page()
+    asked: list[str] = []
+    again.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    again.goto(locked.url)
     expect(again.locator("#model option")).to_have_count(1)
+    with again.expect_response("**/playground/project/jobs.js"):
+        again.evaluate("document.getElementById('many').open = true")
+    add(again, "sky")
+    expect(again.locator("#jobs")).to_be_hidden()  # they are off
+    assert "jobs" not in asked
+
+
+def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
+    context: BrowserContext, locked: Server
+) -> None:
+    page = opened(context, locked.url)
+    play(page)
+    show(page, 0)
+    expect_result(page, "The service asks for an API key")
+    expect(page.locator("#key")).to_be_focused()
+
+    page.fill("#key", "right")
+    page.press("#key", "Tab")
+
+    expect_result(page, "Following object 1.")
 
 
 def test_a_picture_beyond_the_limits_is_shrunk_and_that_is_told(context: BrowserContext, locked: Server) -> None:
@@ -140,8 +151,12 @@ CAMERA_FAILS = """(error) => {
 }"""
 
 
-def test_a_camera_that_is_missing_is_told(page: Page) -> None:
-    for error, told in (("NotFoundError", "There is no camera here"), ("NotReadableError", "Another program")):
+def test_a_camera_that_is_missing_or_refused_is_told(page: Page) -> None:
+    for error, told in (
+        ("NotAllowedError", "The camera was refused"),
+        ("NotFoundError", "There is no camera here"),
+        ("NotReadableError", "Another program"),
+    ):
         page.evaluate(CAMERA_FAILS, error)
         page.click("#camera")
         expect_result(page, told)
@@ -157,38 +172,32 @@ TOLD = """/^The service is busy: .+\\. Asking again in \\d+ s\\.$/.test(document
     && document.getElementById("again").checkVisibility()"""
 
 
-@contextmanager
-def refused(context: BrowserContext, seconds: int) -> Iterator[Page]:
-    """A page whose question is to be asked again in so many seconds."""
+def test_a_full_queue_is_told_and_asked_again_once_it_may_be_or_a_button_is_pressed(context: BrowserContext) -> None:
     backend = KnownBackend()
     with on_ports(backend) as ports:
         page = opened(context, ports.url)
+
+        def refuse(word: str, seconds: int) -> None:
+            """Have a question with one more word refused, to be asked again in so many seconds."""
+            backend.failure = QueueFull("63 are waiting", seconds)
+            add(page, word)
+            until(page, TOLD)
+            backend.failure = None
+
         choose(page)
         add(page, "sky")
         expect_result(page, "Found sky")
-        backend.failure = QueueFull("63 are waiting", seconds)
-        add(page, "building")
-        until(page, TOLD)
-        backend.failure = None
-        yield page
-
-
-def test_a_full_queue_is_told_and_asked_again(context: BrowserContext) -> None:
-    with refused(context, 1) as page:
+        refuse("building", 1)
         expect(page.locator("#again")).to_be_hidden()  # nobody has touched anything
         expect_result(page, "Found sky")
+        refuse("trees", LONG)
+        with page.expect_request("**/v1/segment", timeout=1e3 * LONG / 3):  # long before the page would ask by itself
+            page.click("#again")
+        expect_result(page, "Found sky")
+        refuse("water", LONG)
 
-
-def test_the_button_does_not_wait(context: BrowserContext) -> None:
-    # Long before the page would ask by itself.
-    with refused(context, LONG) as page, page.expect_request("**/v1/segment", timeout=1e3 * LONG / 3):
-        page.click("#again")
-
-
-def test_a_changed_question_is_not_asked_as_it_was(context: BrowserContext) -> None:
-    with refused(context, LONG) as page:
         while page.locator("#chips button").count():
             page.locator("#chips button").last.click()
 
-        expect_result(page, "Type a word")
+        expect_result(page, "Type a word")  # a changed question is not asked as it was
         expect(page.locator("#again")).to_be_hidden()

@@ -3,7 +3,6 @@
 import base64
 import re
 from functools import cache
-from pathlib import Path
 
 import httpx
 import pytest
@@ -103,11 +102,18 @@ def test_masks_lie_over_the_frame_that_they_are_of(context: BrowserContext, page
     assert abs(seen - asked) <= 4  # half a second is twenty levels
 
 
-def test_the_place_that_is_sought_is_asked_about_and_becomes_a_picture_to_click_on(page: Page) -> None:
+def test_a_clip_that_stands_is_asked_about_other_words_and_places_and_becomes_a_picture(page: Page) -> None:
     play(page)
     pause(page)
     seek(page, 0.1)
     expect_result(page, "Found sky")
+    page.get_by_role("button", name="without flower").click()
+    add(page, "building")
+    expect(segments(page)).to_have_count(2)
+    expect_result(page, "Found sky, building")
+    page.get_by_role("button", name="without building").click()
+    add(page, "flower")
+    expect(segments(page)).to_have_count(1)
 
     seek(page, 0.9)
 
@@ -119,19 +125,6 @@ def test_the_place_that_is_sought_is_asked_about_and_becomes_a_picture_to_click_
     page.locator("#canvas").click()
     expect_result(page, "Cut out 1 object")
     expect(segments(page)).to_have_count(1)
-
-
-def test_another_word_is_asked_of_a_clip_that_stands(page: Page) -> None:
-    play(page)
-    pause(page)
-    seek(page, 0.1)
-    expect_result(page, "Found sky")
-
-    page.locator("#chips button").last.click()
-    add(page, "building")
-
-    expect(segments(page)).to_have_count(2)
-    expect_result(page, "Found sky, building")
 
 
 def test_what_stands_at_its_end_is_asked_about_once(page: Page) -> None:
@@ -172,7 +165,7 @@ def test_tabs_turn_by_the_keyboard_and_keep_what_they_show(page: Page) -> None:
     expect_result(page, "Found sky")
 
 
-def test_an_example_plays_and_its_words_go_with_it(server: Server, context: BrowserContext) -> None:
+def test_an_example_plays_until_a_file_that_does_or_is_refused(server: Server, context: BrowserContext) -> None:
     page = opened(context, server.url)
     page.get_by_role("radio", name="Video").check()
     page.get_by_role("button", name="play an example").click()
@@ -184,9 +177,5 @@ def test_an_example_plays_and_its_words_go_with_it(server: Server, context: Brow
 
     expect(page.locator("#time")).to_contain_text(" of ")
     expect(page.locator("#chips li")).to_have_count(0)
-
-
-def test_a_file_that_does_not_play_is_named(page: Page, tmp_path: Path) -> None:
     play(page, b"no film", "notes.webm")
-
     expect_result(page, "notes.webm is not a video")

@@ -4,7 +4,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import Page, Route
 
@@ -224,11 +223,11 @@ def test_an_eraser_s_line_parts_a_segment_and_split_makes_two(page: Page) -> Non
     np.testing.assert_array_equal(left | right, whole)
 
 
-@pytest.mark.parametrize("text", ["", "half a word"])
-def test_undo_in_a_text_field_is_the_field_s_own_while_it_holds_text(page: Page, text: str) -> None:
+def test_undo_in_a_text_field_is_the_field_s_own_while_it_holds_text(page: Page) -> None:
     labelled(page, "sky")
-    page.fill("#word", text)
+    for text, chips in (("half a word", 1), ("", 0)):
+        page.fill("#word", text)
 
-    page.press("#word", "Control+z")
+        page.press("#word", "Control+z")
 
-    expect(page.locator("#chips li")).to_have_count(1 if text else 0)
+        expect(page.locator("#chips li")).to_have_count(chips)

@@ -2,29 +2,18 @@
 
 import json
 
-from playwright.sync_api import BrowserContext, FilePayload, Page
+from playwright.sync_api import Page
 
-from tests import pictures
-from tests.integration.playground.asking import CHINA, add, asked_directly, expect_result
-from tests.integration.playground.conftest import opened
+from tests.integration.playground.asking import CHINA, FLOWER, add, asked_directly, expect_result
 from tests.integration.playground.expect import expect
+from tests.integration.playground.project.test_project import add_files
 from tests.integration.server import Server
-
-FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
-
-
-def with_pictures(page: Page) -> None:
-    page.evaluate("document.getElementById('many').open = true")
-    named = {"same.jpg": CHINA, "flower.jpg": FLOWER}
-    files: list[FilePayload] = [{"name": name, "mimeType": "image/jpeg", "buffer": one} for name, one in named.items()]
-    page.set_input_files("#files", files)
-    expect(page.locator("#strip li")).to_have_count(2)
-    add(page, "sky")
-    expect_result(page, "Found sky")
 
 
 def test_a_job_of_the_project_runs_and_its_answers_come_back(page: Page, server: Server) -> None:
-    with_pictures(page)
+    add_files(page, same=CHINA, flower=FLOWER)
+    add(page, "sky")
+    expect_result(page, "Found sky")
     page.locator("#jobs summary").click()
 
     with page.expect_response(lambda answer: answer.request.method == "POST" and answer.url.endswith("/jobs")) as made:
@@ -41,17 +30,3 @@ def test_a_job_of_the_project_runs_and_its_answers_come_back(page: Page, server:
     assert sky["mask"]["counts"] in [one["segmentation"]["counts"] for one in coco["annotations"]]
     line.get_by_role("button", name="Delete").click()
     expect(line).to_have_count(0)
-
-
-def test_a_page_asks_for_no_jobs_where_they_are_off(context: BrowserContext, locked: Server) -> None:
-    context.add_init_script("localStorage.setItem('lexiseg-key', 'right')")
-    page = opened(context, locked.url)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
-
-    with page.expect_response("**/playground/project/jobs.js"):
-        page.evaluate("document.getElementById('many').open = true")
-    add(page, "sky")
-
-    expect(page.locator("#jobs")).to_be_hidden()
-    assert "jobs" not in asked

@@ -8,24 +8,27 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Playwright, Request, Route
+from playwright.sync_api import BrowserContext, Locator, Page, Playwright, Request, Route
 
-from tests import chromium, pictures
+from tests import pictures
 from tests.integration.playground.asking import (
     CHINA,
+    FLOWER,
     add,
+    choose,
+    choose_many,
     expect_result,
+    picture,
     place,
     segments,
     unpacked,
     until_resolved,
     without_heads,
 )
-from tests.integration.playground.conftest import PATIENCE, PHONE, opened, reload
+from tests.integration.playground.conftest import PHONE, opened, reload, stored
 from tests.integration.playground.expect import expect
 from tests.integration.server import Server
 
-FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
 HELD = """async () => {
     const { state } = await import("/playground/page.js");
     return state.picture.doc.segments.map(({ label, mask }) => ({ label, mask }));
@@ -66,11 +69,7 @@ def strip(page: Page) -> Locator:
 
 
 def add_files(page: Page, **files: bytes) -> None:
-    page.evaluate("document.getElementById('many').open = true")
-    chosen: list[FilePayload] = [
-        {"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": one} for name, one in files.items()
-    ]
-    page.set_input_files("#files", chosen)
+    choose_many(page, *(picture(f"{name}.jpg", one) for name, one in files.items()))
     expect(strip(page)).to_have_count(len(files))
 
 
@@ -90,34 +89,65 @@ def shown(page: Page) -> str:
     return page.locator("#strip [aria-current=true]").get_attribute("title") or ""
 
 
-def test_a_reload_loses_nothing_and_asks_nothing(page: Page) -> None:
-    add_files(page, one=CHINA, two=FLOWER)
-    label_all(page, "sky", "flower")
-    page.get_by_role("button", name="Correct sky").click()
-    page.check("[name=sign][value=brush]")
-    page.mouse.click(*place(page, 320, 350))
-    page.keyboard.press("a")
-    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: labelled")
-    expect(page.locator("#learned")).to_contain_text("Learned from 1")
-    until_resolved(page, ANSWERED)
-    page.keyboard.press("PageUp")
-    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: reviewed")
-    before, count = held(page), segments(page).count()
-    asked: list[Request] = []
-    page.on("request", lambda request: asked.append(request) if request.url.endswith("/segment") else None)
+# Whether the browser has noted which picture is shown.
+NOTED = """async () => {
+    const { state } = await import("/playground/page.js");
+    const { read } = await import("/playground/project/store.js");
+    return (await read("shown")) === state.picture.key;
+}"""
 
-    reload(page)
 
-    expect(segments(page)).to_have_count(count)
-    assert shown(page) == "one.jpg: reviewed"
-    assert held(page) == before
-    expect(page.locator("#kept")).to_contain_text("2 pictures, 0.")
-    strip(page).nth(1).click()
-    expect_result(page, "flower")
-    assert asked == []
-    strip(page).first.click()
-    page.get_by_role("button", name="Undo").click()
-    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: labelled")
+def kill(context: BrowserContext, profile: Path) -> None:
+    """End the browser of a profile as a crash does."""
+    with context.expect_event("close"):
+        for process in psutil.process_iter(["cmdline"]):
+            if f"--user-data-dir={profile}" in (process.info["cmdline"] or []):
+                process.kill()
+
+
+def test_neither_a_reload_nor_a_killed_browser_loses_or_asks_anything(
+    playwright: Playwright, server: Server, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def comes_back(page: Page) -> None:
+        expect(segments(page)).to_have_count(count)
+        assert shown(page) == "one.jpg: reviewed"
+        assert held(page) == before
+        expect(page.locator("#kept")).to_contain_text("2 pictures, 0.")
+        expect(page.locator("#chips li")).to_contain_text(["sky", "flower"])
+        strip(page).nth(1).click()
+        expect_result(page, "flower")
+        strip(page).first.click()
+        expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: reviewed")
+        assert asked == []
+
+    with stored(playwright, tmp_path) as context:
+        page = opened(context, server.url)
+        add_files(page, one=CHINA, two=FLOWER)
+        label_all(page, "sky", "flower")
+        page.get_by_role("button", name="Correct sky").click()
+        page.check("[name=sign][value=brush]")
+        page.mouse.click(*place(page, 320, 350))
+        page.keyboard.press("a")
+        expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: labelled")
+        expect(page.locator("#learned")).to_contain_text("Learned from 1")
+        until_resolved(page, ANSWERED)
+        page.keyboard.press("PageUp")
+        expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: reviewed")
+        before, count = held(page), segments(page).count()
+        page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/segment") else None)
+        reload(page)
+        comes_back(page)
+        until_resolved(page, NOTED)
+        kill(context, tmp_path)
+
+    with stored(playwright, tmp_path) as context:
+        context.on("request", lambda request: asked.append(request.url) if request.url.endswith("/segment") else None)
+        page = opened(context, server.url)
+        comes_back(page)
+        page.get_by_role("button", name="Undo").click()
+        expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: labelled")
 
 
 @pytest.mark.parametrize("asks", ["the page", "Label all"])
@@ -171,39 +201,13 @@ def test_a_page_that_hangs_the_moment_it_shows_a_picture_comes_back_with_it(
     assert shown(again) == "one.jpg: new"
 
 
-def test_a_killed_browser_loses_nothing(playwright: Playwright, server: Server, tmp_path: Path) -> None:
-    def started() -> BrowserContext:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=chromium.require(), args=["--no-sandbox"]
-        )
-        context.set_default_timeout(PATIENCE)
-        return context
-
-    context = started()
-    page = opened(context, server.url)
-    add_files(page, one=CHINA, two=FLOWER)
-    label_all(page, "sky")
-    add(page, "tree")
-    expect_result(page, "tree")
-    before = page.evaluate(SCORES)
-    with context.expect_event("close"):
-        for process in psutil.process_iter(["cmdline"]):
-            if f"--user-data-dir={tmp_path}" in (process.info["cmdline"] or []):
-                process.kill()
-
-    context = started()
-    again = opened(context, server.url)
-
-    expect(strip(again)).to_have_count(2)
-    assert again.evaluate(SCORES) == before
-    expect(again.locator("#chips li")).to_contain_text(["sky", "tree"])
-    expect_result(again, "Found sky")
-    context.close()
-
-
-def test_the_doubtful_come_first_and_a_button_or_a_key_accepts(context: BrowserContext, server: Server) -> None:
+def test_the_doubtful_come_first_and_are_accepted_also_where_nothing_is_taught(
+    context: BrowserContext, server: Server
+) -> None:
     without_heads(context)  # what is learned changes the order
     page = opened(context, server.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     add_files(page, one=CHINA, two=FLOWER, three=CHINA)
     label_all(page, "sky", "flower")
     scores = page.evaluate(SCORES)
@@ -221,9 +225,11 @@ def test_the_doubtful_come_first_and_a_button_or_a_key_accepts(context: BrowserC
         expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", f"{name}: labelled")
         page.keyboard.press("a")
     expect(page.locator("#note")).to_have_text("All 3 pictures are reviewed.")
+    expect(page.locator("#teaching")).to_be_hidden()
+    assert not [url for url in asked if "/v1/heads" in url]
 
 
-def test_three_pictures_are_labelled_to_see_whether_the_words_succeed_before_all_are(page: Page) -> None:
+def test_three_pictures_show_whether_the_words_succeed_and_a_key_leads_to_those_where_they_do_not(page: Page) -> None:
     add_files(page, one=CHINA, two=FLOWER, three=CHINA, four=CHINA, five=FLOWER)
     add(page, "building")
     expect_result(page, "Found building")
@@ -233,44 +239,32 @@ def test_three_pictures_are_labelled_to_see_whether_the_words_succeed_before_all
     expect(page.locator("#note")).to_contain_text("3 of 3 pictures are labelled.")
     expect(page.locator("#strip .new")).to_have_attribute("title", "three.jpg: new")
     expect(page.locator("#counts")).to_have_text("building in 2")
-
-
-def test_pictures_where_nothing_was_found_are_marked_and_a_key_shows_them(page: Page) -> None:
-    add_files(page, one=CHINA, two=CHINA, three=FLOWER, four=CHINA)
-    add(page, "building")
-    expect_result(page, "Found building")
     page.get_by_role("button", name="Label all").click()
-    expect(page.locator("#strip .empty")).to_have_attribute("title", "three.jpg: empty")
+    expect(page.locator("#note")).to_contain_text("5 of 5 pictures are labelled.")
     page.check("#doubtful")
-    expect(strip(page).last).to_have_attribute("title", "three.jpg: empty")  # then the first picture is shown
+    expect(strip(page).last).to_have_attribute("title", "five.jpg: empty")
+    expect(strip(page).first).to_have_attribute("aria-current", "true")
 
     page.keyboard.press("Shift+PageDown")
 
-    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "three.jpg: empty")
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: empty")
     expect_result(page, "Not found: building.")
 
 
-@pytest.mark.parametrize("second", ["Label all", "Export project"])
-def test_what_is_begun_while_pictures_are_added_waits_for_all_of_them(page: Page, second: str) -> None:
+def test_what_is_begun_while_pictures_are_added_waits_for_all_of_them(page: Page) -> None:
     n_pictures = 8
     add(page, "flower")
     page.evaluate(DECODED_LATE, "3.png")
-    page.evaluate("document.getElementById('many').open = true")
     content = pictures.encoded(pictures.small("flower", 64), "PNG")
-    chosen: list[FilePayload] = [
-        {"name": f"{number}.png", "mimeType": "image/png", "buffer": content} for number in range(n_pictures)
-    ]
-    page.set_input_files("#files", chosen)
+    choose_many(page, *(picture(f"{number}.png", content) for number in range(n_pictures)))
     expect(strip(page)).to_have_count(3)
 
     page.get_by_role("button", name="Label all").click()
     expect(page.locator("#note")).to_have_text("Labelling begins after what runs now.")
     page.evaluate("window.release()")
-    if second == "Label all":
-        expect(page.locator("#note")).to_contain_text("pictures are labelled.")
-        expect(page.locator("#strip :is(.labelled, .empty)")).to_have_count(n_pictures)
-        return
+
     assert sum(name.startswith("images/") for name in unpacked(page, "#export-project")) == n_pictures
+    expect(page.locator("#strip :is(.labelled, .empty)")).to_have_count(n_pictures)
 
 
 def test_pictures_added_while_others_are_labelled_end_nothing(page: Page) -> None:
@@ -279,7 +273,7 @@ def test_pictures_added_while_others_are_labelled_end_nothing(page: Page) -> Non
     expect_result(page, "Found sky")
     page.get_by_role("button", name="Label all").click()
 
-    page.set_input_files("#files", FilePayload(name="late.jpg", mimeType="image/jpeg", buffer=FLOWER))
+    choose_many(page, picture("late.jpg", FLOWER))
 
     expect(page.locator("#note")).to_contain_text("1 of 1 pictures are added.")
     expect(page.locator("#strip .labelled")).to_have_count(4)
@@ -306,7 +300,7 @@ def test_a_picture_chosen_before_the_project_is_open_is_added_to_it_once(
         })()"""
     )
     again.goto(server.url)
-    again.set_input_files("#file", FilePayload(name="three.jpg", mimeType="image/jpeg", buffer=CHINA))
+    choose(again, name="three.jpg")
     expect(strip(again)).to_have_count(1)
 
     again.evaluate("window.choose()")
@@ -367,7 +361,7 @@ def test_the_strip_is_one_stop_of_the_tab_key_and_a_new_picture_moves_no_other(p
             new MutationObserver(count).observe(document.getElementById("strip"), { childList: true });
         }"""
     )
-    page.set_input_files("#files", FilePayload(name="three.jpg", mimeType="image/jpeg", buffer=CHINA))
+    choose_many(page, picture("three.jpg"))
     expect(strip(page)).to_have_count(3)
 
     assert page.evaluate("moved") == 0
@@ -378,27 +372,21 @@ def test_the_strip_is_one_stop_of_the_tab_key_and_a_new_picture_moves_no_other(p
     expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: new")
 
 
-@pytest.mark.parametrize(
-    ("fault", "sentence"),
-    [
+def test_a_storage_that_fails_is_told_and_the_picture_goes_on(page: Page) -> None:
+    for fault, sentence in (
         ("QuotaExceededError", "The storage of this browser is full: export the project, then erase it."),
         ("InvalidStateError", "The storage of this browser does not answer: reload the page."),
-    ],
-)
-def test_a_storage_that_fails_is_told_and_the_picture_goes_on(page: Page, fault: str, sentence: str) -> None:
-    page.evaluate(
-        """(fault) => {
-            const { put } = IDBObjectStore.prototype;
-            IDBObjectStore.prototype.put = function (...parts) {
-                const request = put.apply(this, parts);
-                throw new DOMException("no room", fault);
-            };
-        }""",
-        fault,
-    )
-    add_files(page, one=CHINA)
-
-    expect(page.locator("#note")).to_contain_text(f"one.jpg is not kept in this browser. {sentence}")
+    ):
+        page.evaluate(
+            """(fault) => {
+                IDBObjectStore.prototype.put = () => {
+                    throw new DOMException("no room", fault);
+                };
+            }""",
+            fault,
+        )
+        choose_many(page, picture("one.jpg"))
+        expect(page.locator("#note")).to_contain_text(f"one.jpg is not kept in this browser. {sentence}")
     add(page, "sky")
     expect(segments(page)).to_have_count(1)
 

@@ -13,7 +13,7 @@ from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.formats.coco import ANNOTATIONS
 from lexiseg_model.masks.rle import encode_mask
 from tests import coco, pictures
-from tests.integration.playground.asking import CHINA, add, expect_result
+from tests.integration.playground.asking import CHINA, add, choose_many, expect_result, picture, without_heads
 from tests.integration.playground.conftest import opened
 from tests.integration.playground.expect import expect
 from tests.integration.server import Server
@@ -30,11 +30,11 @@ MASKS = """async () => {
 @pytest.fixture(scope="module")
 def labelled(browser: Browser, server: Server) -> Page:
     """A page whose project is labelled."""
-    page = opened(browser.new_context(accept_downloads=True), server.url)
-    page.evaluate("document.getElementById('many').open = true")
+    context = browser.new_context(accept_downloads=True)
+    without_heads(context)
+    page = opened(context, server.url)
     add(page, "sky", "building", "flower")
-    chosen = [{"name": name, "mimeType": "image/png", "buffer": one} for name, one in FILES.items()]
-    page.set_input_files("#files", chosen)  # type: ignore[arg-type]
+    choose_many(page, *(picture(name, one) for name, one in FILES.items()))
     expect_result(page, "Found sky")
     page.get_by_role("button", name="Label all").click()
     expect(page.locator("#strip .labelled")).to_have_count(len(FILES))
@@ -63,15 +63,6 @@ def test_datumaro_holds_the_masks_of_the_page_and_the_pictures(labelled: Page) -
         for label, mask in shown:
             np.testing.assert_array_equal(found[label], coco.decode(mask))
     assert {name: files[f"images/default/{name}"] for name in FILES} == FILES
-
-
-def test_labelme_finds_its_pictures_beside(labelled: Page) -> None:
-    files = exported(labelled, "labelme")
-
-    for name, content in FILES.items():
-        stem = name.rpartition(".")[0]
-        assert json.loads(files[f"{stem}.json"])["imagePath"] == name
-        assert files[name] == content
 
 
 @pytest.mark.parametrize(("side", "wanted"), [(4, [36, 16]), (8, [20, 64])], ids=["smaller above", "larger above"])

@@ -10,7 +10,7 @@ from PIL import ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 from tests import pictures
-from tests.integration.playground.asking import add, drag, expect_result, place, unpacked, until_resolved, without_heads
+from tests.integration.playground.asking import add, drag, expect_result, place, unpacked, until_resolved
 from tests.integration.playground.conftest import PATIENCE, opened, reload
 from tests.integration.playground.expect import expect
 from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
@@ -45,6 +45,11 @@ def begin(page: Page) -> None:
     page.get_by_role("button", name="Label all").click()
     expect(page.locator("#strip .new")).to_have_count(0)
     show(page, "one")
+    frame(page)
+
+
+def frame(page: Page) -> None:
+    """Draw a box around the cup of the first picture, and name it."""
     drag(page, BOX[:2], BOX[2:])
     expect(page.locator("#correcting")).to_be_visible()
     page.fill("#label", WORD)
@@ -76,8 +81,11 @@ def pictures_of(request: Request) -> list[str]:
     return [one["key"] for one in json.loads(request.post_data or "")["pictures"]]
 
 
-def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
+def test_what_is_accepted_is_found_in_the_others_and_those_that_help_most_come_first(page: Page) -> None:
     begin(page)
+    page.fill("#label", WORD.title())  # in other letters it is the same class
+    page.press("#label", "Enter")
+    expect(page.locator("#corrected")).to_have_text(WORD.title())
     page.locator("#kept").scroll_into_view_if_needed()
 
     accept(page)
@@ -98,24 +106,16 @@ def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
     expect(page.locator("#result")).to_have_text("As it was before what was learned or asked last.")
     page.keyboard.up("v")
     expect(page.locator("#segments li")).to_contain_text(WORD)
-
-
-def test_pictures_that_teach_are_listed_and_taken_out(page: Page, server: Server) -> None:
-    teach(page)
     until_resolved(page, ANSWERED)
-    other = {"key": "elsewhere", "image": {"base64": base64.b64encode(ALBUM["two"]).decode()}}
-    body = {"pictures": [{**other, "objects": [{"class": WORD, "box": BOX}]}]}
-    httpx.put(own_head(page, server), json=body, timeout=PATIENCE).raise_for_status()
-    reload(page)
-    page.locator("#many").evaluate("(many) => (many.open = true)")
-    expect(page.locator("#lessons li")).to_contain_text(["one.jpg", "elsewhere"])
 
-    page.get_by_role("button", name="elsewhere teaches no more").click()
+    with page.expect_response(re.compile("/v1/heads/.*/next")) as answered:
+        page.check("#doubtful")
 
-    expect(page.locator("#lessons li")).to_contain_text(["one.jpg"])
-    page.get_by_role("button", name="one.jpg teaches no more").click()
-    expect(page.locator("#lessons li")).to_have_count(0)
-    expect(page.locator("#strip .reviewed")).to_have_count(0)
+    keys, request = answered.value.json()["keys"], json.loads(answered.value.request.post_data or "")
+    names = dict(zip((one["id"] for one in request["images"]), ("two.jpg", "three.jpg"), strict=True))
+    for number, name in enumerate([*(names[key] for key in keys), "one.jpg"]):
+        expect(strip(page).nth(number)).to_have_attribute("title", re.compile(f"^{name}"))
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", re.compile(f"^{names[keys[0]]}"))
 
 
 # Accepts a picture, and wants to reject the next before it is decoded.
@@ -144,82 +144,142 @@ def test_a_rejected_picture_teaches_that_it_shows_nothing(page: Page) -> None:
     expect(page.locator("#strip .reviewed")).to_have_count(1)
 
 
+def test_pictures_teach_once_there_are_words_and_the_browser_reads_them(page: Page) -> None:
+    add_files(page, **ALBUM)
+    accept(page)
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: new")
+    frame(page)
+    page.evaluate("""async () => {
+        (await import("/playground/page.js")).state.picture.file = null;
+        const { get } = IDBObjectStore.prototype;
+        window.recover = () => void (IDBObjectStore.prototype.get = get);
+        IDBObjectStore.prototype.get = () => {
+            throw new DOMException("The request has not finished.", "InvalidStateError");
+        };
+    }""")
+
+    accept(page)
+
+    told = "Nothing new was learned. The storage of this browser does not answer: reload the page."
+    expect(page.locator("#learned")).to_have_text(told)
+    page.evaluate("window.recover()")
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", re.compile("^three.jpg"))
+    accept(page)
+    learned(page, 2)
+
+
 def test_a_correction_of_a_reviewed_picture_replaces_what_it_taught(page: Page) -> None:
     begin(page)
     with page.expect_request(is_teaching) as first:
         accept(page)
     learned(page, 1)
     expect_result(page, f"Found {WORD}.")
-    accept(page)
-    learned(page, 2)
     show(page, "one")
     page.get_by_role("button", name=f"Correct {WORD}").click()
-    page.check("[name=sign][value=eraser]")
-
-    with page.expect_request(is_teaching) as second:
-        page.mouse.click(*place(page, 300, 150))
-
-    assert pictures_of(second.value) == pictures_of(first.value)
-    learned(page, 2)
-
-
-def test_a_new_label_in_a_reviewed_picture_is_found_in_the_others(page: Page) -> None:
-    teach(page)
-    expect_result(page, f"Found {WORD}.")
-    show(page, "one")
-    page.get_by_role("button", name=f"Correct {WORD}").click()
-
     page.fill("#label", "doodad")
     page.press("#label", "Enter")
-
     expect(page.locator("#learned")).to_contain_text("doodad known from a picture unlike these on")
     expect(page.locator("#chips")).to_contain_text("doodad")
     show(page, "two")
     expect_result(page, "Found doodad.")
-
-
-def test_a_picture_accepted_before_there_were_words_teaches_nothing_and_stops_nothing(page: Page) -> None:
-    add_files(page, **ALBUM)
     accept(page)
-    expect(page.locator("#strip .reviewed")).to_have_count(1)
-    drag(page, BOX[:2], BOX[2:])
-    page.fill("#label", WORD)
-    page.press("#label", "Enter")
-    expect(page.locator("#corrected")).to_have_text(WORD)
+    learned(page, 2)
+    show(page, "one")
+    page.get_by_role("button", name="Correct doodad").click()
+    page.check("[name=sign][value=eraser]")
 
-    accept(page)
+    with page.expect_request(is_teaching) as last:
+        page.mouse.click(*place(page, 300, 150))
 
-    learned(page, 1)
-
-
-def test_a_label_in_other_letters_is_the_word(page: Page) -> None:
-    begin(page)
-    page.fill("#label", WORD.title())
-    page.press("#label", "Enter")
-    expect(page.locator("#corrected")).to_have_text(WORD.title())
-
-    accept(page)
-
-    learned(page, 1)
-    expect_result(page, f"Found {WORD}.")
+    assert pictures_of(last.value) == pictures_of(first.value)
+    learned(page, 2)
 
 
-def test_a_word_that_no_picture_shows_has_synonyms_and_goes_along_under_a_new_name_once_taken_away(page: Page) -> None:
+def test_a_word_that_no_picture_shows_goes_along_under_a_name_and_in_a_file(
+    page: Page, browser: Browser, server: Server, tmp_path: Path
+) -> None:
     begin(page)
     add(page, "submarine")  # which no picture shows
     expect_result(page, re.compile("Not found: .*submarine"))
     accept(page)
     learned(page, 1)
+    assert httpx.get(own_head(page, server)).json()["expires"]
     page.get_by_role("button", name="without submarine").click()
     add(page, "submarine|cup")
     expect_result(page, re.compile(r"Found [^.]*submarine"))
     page.locator("#chips button").last.click()
+    until_resolved(page, ANSWERED)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method) if "/v1/heads/" in request.url else None)
 
-    with page.expect_response(lambda answer: is_teaching(answer.request)) as answer:
-        page.fill("#head-name", "gizmos")
-        page.press("#head-name", "Tab")
+    with page.expect_response(lambda answer: is_teaching(answer.request)) as named:
+        page.fill("#head-name", "our-gizmos")
+        page.press("#head-name", "Enter")
 
-    assert answer.value.status == 200
+    assert named.value.status == 200
+    learned(page, 1)
+    assert asked == ["DELETE", "GET", "PUT"]
+    kept = {one["name"]: one["expires"] for one in httpx.get(f"{server.url}/v1/heads").json()["heads"]}
+    assert kept["our-gizmos"] is None
+    (tmp_path / "our-gizmos.head").write_bytes(unpacked(page, "#export-project")["our-gizmos.head"])
+    httpx.delete(f"{server.url}/v1/heads/our-gizmos").raise_for_status()
+    context = browser.new_context()
+    other = opened(context, server.url)
+    add_files(other, two=ALBUM["two"])
+    other.set_input_files("#files", tmp_path / "our-gizmos.head")
+    expect(other.locator("#chips li")).to_contain_text([WORD, "submarine"])
+    expect_result(other, f"Found {WORD}.")
+    context.close()
+
+
+def test_what_others_do_to_a_head_counts_and_pictures_are_taken_out(page: Page, server: Server) -> None:
+    teach(page)
+    until_resolved(page, ANSWERED)
+    other = {"key": "elsewhere", "image": {"base64": base64.b64encode(ALBUM["two"]).decode()}}
+    body = {"classes": ["elsewhere"], "pictures": [{**other, "objects": [{"class": WORD, "box": BOX}]}]}
+    httpx.put(own_head(page, server), json=body, timeout=PATIENCE).raise_for_status()
+    add(page, "cup")
+    expect_result(page, re.compile("Found .*cup"))
+    reload(page)
+    expect(page.locator("#lessons li")).to_contain_text(["one.jpg", "elsewhere"])
+    page.get_by_role("button", name="elsewhere teaches no more").click()
+    expect(page.locator("#lessons li")).to_contain_text(["one.jpg"])
+    until_resolved(page, ANSWERED)
+
+    with page.expect_request(is_teaching):
+        httpx.delete(own_head(page, server)).raise_for_status()
+        add(page, "saucer")
+
+    learned(page, 1)
+    expect_result(page, re.compile("ound.*saucer"))
+    page.get_by_role("button", name="one.jpg teaches no more").click()
+    expect(page.locator("#lessons li")).to_have_count(0)
+    expect(page.locator("#strip .reviewed")).to_have_count(0)
+
+
+def test_a_reload_teaches_nothing_twice_and_what_was_accepted_is_taken_back(page: Page) -> None:
+    teach(page)
+    until_resolved(page, KEPT)
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request) if is_teaching(request) else None)
+    reload(page)
+    learned(page, 1)
+    expect(page.locator('#taught option[value^="page-"]')).to_have_count(0)  # a page's own name is offered to no other
+    with page.expect_request(is_teaching) as second:
+        accept(page)
+    assert asked == [second.value]
+    assert len(pictures_of(second.value)) == 1
+    learned(page, 2)
+    show(page, "one")
+
+    page.get_by_role("button", name="Unaccept").click()
+
+    learned(page, 1)
+    expect(page.locator("#segments li")).to_contain_text(WORD)  # what was labelled stays
+    until_resolved(page, ANSWERED)
+    reload(page)
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: labelled")
+    expect(page.locator("#accepted")).to_be_hidden()
     learned(page, 1)
 
 
@@ -238,41 +298,6 @@ def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:
     expect(page.locator("#learned")).to_be_empty()
     show(page, "two")
     expect(page.locator("#segments")).to_have_text(before, use_inner_text=True)
-
-
-def test_an_accepted_picture_is_taken_back_after_a_reload(page: Page) -> None:
-    teach(page)
-    until_resolved(page, ANSWERED)
-    reload(page)
-    learned(page, 1)
-    show(page, "one")
-
-    page.get_by_role("button", name="Unaccept").click()
-
-    expect(page.locator("#learned")).to_be_empty()
-    expect(page.locator("#segments li")).to_contain_text(WORD)  # what was labelled stays
-    reload(page)
-    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: labelled")
-    expect(page.locator("#accepted")).to_be_hidden()
-    expect(page.locator("#learned")).to_be_empty()
-
-
-def test_a_reload_teaches_nothing_twice(page: Page) -> None:
-    teach(page)
-    until_resolved(page, KEPT)
-    asked: list[Request] = []
-    page.on("request", lambda request: asked.append(request) if is_teaching(request) else None)
-
-    reload(page)
-
-    learned(page, 1)
-    expect(page.locator('#taught option[value^="page-"]')).to_have_count(
-        0
-    )  # nor is a page's own name offered to others
-    with page.expect_request(is_teaching) as second:
-        accept(page)
-    assert asked == [second.value]
-    assert len(pictures_of(second.value)) == 1
 
 
 def own_head(page: Page, server: Server) -> str:
@@ -296,90 +321,3 @@ def test_two_tabs_of_a_project_teach_one_head(page: Page, context: BrowserContex
     show(page, "one")
     page.get_by_role("button", name="Undo").click()
     learned(page, 2)
-
-
-def test_a_head_that_others_teach_or_delete_is_asked_as_it_is_or_taught_again(page: Page, server: Server) -> None:
-    teach(page)
-    until_resolved(page, ANSWERED)
-
-    httpx.put(own_head(page, server), json={"classes": ["elsewhere"]}).raise_for_status()
-    add(page, "cup")
-    expect_result(page, re.compile("Found .*cup"))
-
-    with page.expect_request(is_teaching):
-        httpx.delete(own_head(page, server)).raise_for_status()
-        add(page, "saucer")
-
-    learned(page, 1)
-    expect_result(page, re.compile("ound.*saucer"))
-
-
-def test_what_was_learned_is_kept_by_a_name_and_taken_along(
-    page: Page, browser: Browser, server: Server, tmp_path: Path
-) -> None:
-    teach(page)
-    assert httpx.get(own_head(page, server)).json()["expires"]
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.method) if "/v1/heads/" in request.url else None)
-    page.fill("#head-name", "our-gizmos")
-    with page.expect_request(is_teaching):
-        page.press("#head-name", "Enter")
-    learned(page, 1)
-    assert asked == ["DELETE", "GET", "PUT"]
-    kept = {one["name"]: one["expires"] for one in httpx.get(f"{server.url}/v1/heads").json()["heads"]}
-    assert kept["our-gizmos"] is None
-    (tmp_path / "our-gizmos.head").write_bytes(unpacked(page, "#export-project")["our-gizmos.head"])
-    httpx.delete(f"{server.url}/v1/heads/our-gizmos").raise_for_status()
-
-    context = browser.new_context()
-    other = opened(context, server.url)
-    add_files(other, two=ALBUM["two"])
-    other.set_input_files("#files", tmp_path / "our-gizmos.head")
-
-    expect(other.locator("#chips li")).to_contain_text(WORD)
-    expect_result(other, f"Found {WORD}.")
-    context.close()
-
-
-def test_a_picture_that_the_browser_cannot_read_is_told_in_a_sentence(page: Page) -> None:
-    begin(page)
-    page.evaluate("""async () => {
-        const { state } = await import("/playground/page.js");
-        state.picture.file = null;
-        IDBObjectStore.prototype.get = () => {
-            throw new DOMException("The request has not finished.", "InvalidStateError");
-        };
-    }""")
-
-    accept(page)
-
-    told = "Nothing new was learned. The storage of this browser does not answer: reload the page."
-    expect(page.locator("#learned")).to_have_text(told)
-
-
-def test_a_page_of_a_service_that_keeps_nothing_does_not_teach(context: BrowserContext, server: Server) -> None:
-    without_heads(context)
-    page = opened(context, server.url)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    begin(page)
-
-    accept(page)
-
-    expect(page.locator("#strip .reviewed")).to_have_count(1)
-    expect(page.locator("#teaching")).to_be_hidden()
-    assert not [url for url in asked if "/v1/heads" in url]
-
-
-def test_what_helps_the_head_most_is_reviewed_first(page: Page) -> None:
-    teach(page)
-
-    with page.expect_response(re.compile("/v1/heads/.*/next")) as answered:
-        page.check("#doubtful")
-
-    keys, request = answered.value.json()["keys"], json.loads(answered.value.request.post_data or "")
-    asked = [one["id"] for one in request["images"]]
-    names = dict(zip(asked, ("two.jpg", "three.jpg"), strict=True))
-    for number, name in enumerate([*(names[key] for key in keys), "one.jpg"]):
-        expect(strip(page).nth(number)).to_have_attribute("title", re.compile(f"^{name}"))
-    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", re.compile(f"^{names[keys[0]]}"))
