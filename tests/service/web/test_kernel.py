@@ -70,46 +70,52 @@ def test_a_binary_of_other_sources_is_found_out(tmp_path: Path) -> None:
     assert "run `make wasm`" in answer.stderr
 
 
-@pytest.mark.parametrize(("cells", "size"), SIZES)
-@pytest.mark.parametrize("count", [1, 5, 300])
-def test_labels_probabilities_and_run_lengths_are_the_services(
-    cells: tuple[int, int], size: tuple[int, int], count: int
-) -> None:
-    scores = smooth(np.random.default_rng(count), count, *cells)
+def test_labels_probabilities_and_run_lengths_are_the_services() -> None:
     script = """
-        const { scores, count, cells, size } = given;
-        const { labels, votes, probability } = winners(Float32Array.from(scores), count, cells, size);
-        const masks = encodedMap(labels, count, size);
-        console.log(JSON.stringify({ labels: [...labels], votes: [...votes], probability: [...probability], masks }));
+        console.log(JSON.stringify(given.map(({ scores, count, cells, size }) => {
+            const { labels, votes, probability } = winners(Float32Array.from(scores), count, cells, size);
+            const masks = encodedMap(labels, count, size);
+            return { labels: [...labels], votes: [...votes], probability: [...probability], masks };
+        })));
     """
-    given = {"scores": scores.ravel().tolist(), "count": count, "cells": cells, "size": size}
+    cases = [
+        (smooth(np.random.default_rng(count), count, *cells), cells, size)
+        for cells, size in SIZES
+        for count in (1, 5, 300)
+    ]
+    given = [
+        {"scores": scores.ravel().tolist(), "count": len(scores), "cells": cells, "size": size}
+        for scores, cells, size in cases
+    ]
 
-    page = node.run(KERNEL + script, given)
+    for page, (scores, cells, size) in zip(node.run(KERNEL + script, given), cases, strict=True):
+        labels, votes, probability = library.winners(scores, axes(cells, size), keep_probability=True)
+        np.testing.assert_array_equal(page["labels"], labels.ravel())
+        assert probability is not None
+        np.testing.assert_allclose(page["probability"], probability.ravel(), rtol=1e-6)  # logarithms of two C libraries
+        np.testing.assert_allclose(page["votes"], votes, rtol=1e-6)
+        assert page["masks"] == described(encode_label_map(labels, len(scores)))
 
-    labels, votes, probability = library.winners(scores, axes(cells, size), keep_probability=True)
-    np.testing.assert_array_equal(page["labels"], labels.ravel())
-    assert probability is not None
-    np.testing.assert_allclose(page["probability"], probability.ravel(), rtol=1e-6)  # logarithms of two C libraries
-    np.testing.assert_allclose(page["votes"], votes, rtol=1e-6)
-    assert page["masks"] == described(encode_label_map(labels, count))
 
-
-@pytest.mark.parametrize(("cells", "size"), SIZES)
-def test_masks_and_their_outlines_are_the_services(cells: tuple[int, int], size: tuple[int, int]) -> None:
-    logits = smooth(np.random.default_rng(0), *cells)
+def test_masks_and_their_outlines_are_the_services() -> None:
     script = """
-        const { logits, cells, size } = given;
-        const spans = cut(Float32Array.from(logits), cells, size);
-        const made = encodedSpans(spans, size);
-        console.log(JSON.stringify({ spans, mask: made, rings: polygonsOf(made.mask) }));
+        console.log(JSON.stringify(given.map(({ logits, cells, size }) => {
+            const spans = cut(Float32Array.from(logits), cells, size);
+            const made = encodedSpans(spans, size);
+            return { spans, mask: made, rings: polygonsOf(made.mask) };
+        })));
     """
+    all_logits = [smooth(np.random.default_rng(0), *cells) for cells, _ in SIZES]
+    given = [
+        {"logits": logits.ravel().tolist(), "cells": cells, "size": size}
+        for logits, (cells, size) in zip(all_logits, SIZES, strict=True)
+    ]
 
-    page = node.run(KERNEL + script, {"logits": logits.ravel().tolist(), "cells": cells, "size": size})
-
-    spans = shapes.cut(logits, axes(cells, size))
-    assert page["spans"] == spans.ravel().tolist()
-    assert [page["mask"]] == described([shapes.encode_spans(spans, size)])
-    assert page["rings"] == [[ring.tolist() for ring in part] for part in shapes.outlines(spans, size)]
+    for page, logits, (cells, size) in zip(node.run(KERNEL + script, given), all_logits, SIZES, strict=True):
+        spans = shapes.cut(logits, axes(cells, size))
+        assert page["spans"] == spans.ravel().tolist()
+        assert [page["mask"]] == described([shapes.encode_spans(spans, size)])
+        assert page["rings"] == [[ring.tolist() for ring in part] for part in shapes.outlines(spans, size)]
 
 
 @pytest.mark.parametrize("kind", ["Uint8Array", "Uint16Array"])
@@ -190,21 +196,22 @@ def test_a_lesson_has_the_services_bits(request: pytest.FixtureRequest) -> None:
     assert [part.tobytes() for part in of_page] == [part.tobytes() for part in compiled]
 
 
-@pytest.mark.parametrize("size", [(60, 90), (30, 45), (23, 45), (13, 90), (100, 130), (70, 31)])
-@pytest.mark.parametrize("linear", [False, True])
-def test_a_picture_is_resized_as_by_opencv(size: tuple[int, int], linear: bool) -> None:
+def test_pictures_are_resized_as_by_opencv() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (60, 90, 4)).astype(np.uint8)
+    sizes = [(60, 90), (30, 45), (23, 45), (13, 90), (100, 130), (70, 31)]
+    cases = [(size, linear) for size in sizes for linear in (False, True)]
     script = """
-        const { pixels, size, linear } = given;
-        const bytes = kernel.resized(Uint8ClampedArray.from(pixels), [60, 90], size, 4, 3, linear);
-        console.log(JSON.stringify([...bytes]));
+        const pixels = Uint8ClampedArray.from(given.pixels);
+        const made = given.cases.map(([size, linear]) => [...kernel.resized(pixels, [60, 90], size, 4, 3, linear)]);
+        console.log(JSON.stringify(made));
     """
 
-    page = node.run(KERNEL + script, {"pixels": picture.ravel().tolist(), "size": size, "linear": linear})
+    page = node.run(KERNEL + script, {"pixels": picture.ravel().tolist(), "cases": cases})
 
-    smaller = not linear and size[0] * size[1] < picture.shape[0] * picture.shape[1]
-    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    np.testing.assert_array_equal(page, cv2.resize(picture[..., :3], size[::-1], interpolation=method).ravel())
+    for pixels, (size, linear) in zip(page, cases, strict=True):
+        smaller = not linear and size[0] * size[1] < picture.shape[0] * picture.shape[1]
+        method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        np.testing.assert_array_equal(pixels, cv2.resize(picture[..., :3], size[::-1], interpolation=method).ravel())
 
 
 def test_a_stroke_covers_what_is_near_its_way() -> None:
