@@ -48,15 +48,15 @@ class Scene(NamedTuple):
 
 
 @contextmanager
-def pages() -> Iterator[Callable[[], Page]]:
-    """What opens a new page of a server that ends with the block."""
-    with tempfile.TemporaryDirectory() as logs, Server(Path(logs) / "log.jsonl") as server, sync_playwright() as driver:
+def pages(url: str) -> Iterator[Callable[[], Page]]:
+    """What opens a new page of a server."""
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium.path(), args=["--no-sandbox"])
 
         def opened() -> Page:
             page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
             page.set_default_timeout(PATIENCE)
-            page.goto(server.url)
+            page.goto(url)
             page.locator("body[data-ready]").wait_for()
             return page
 
@@ -164,6 +164,6 @@ def animate(page: Page, folder: Path = PICTURES) -> None:
 
 
 if __name__ == "__main__":
-    with pages() as opened:
+    with tempfile.TemporaryDirectory() as logs, Server(Path(logs) / "log.jsonl") as server, pages(server.url) as opened:
         for write in (ask, annotate, animate):
             write(opened())

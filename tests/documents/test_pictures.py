@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests import chromium
 from tests.documents.reading import ROOT
+from tests.integration.server import Server
 
 PICTURES = ROOT / "docs/pictures"
 MAX_DIFFERENCE = 6.0  # of 255, on average: fonts and rounding differ between machines, other masks differ more
@@ -37,10 +38,10 @@ def test_the_model_paints_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_looks_like_its_pictures(tmp_path: Path) -> None:
+def test_the_page_looks_like_its_pictures(server: Server, tmp_path: Path) -> None:
     chromium.require()
     playground = script("write_playground")
-    with playground.pages() as opened:
+    with playground.pages(server.url) as opened:
         for write in (playground.ask, playground.annotate):
             write(opened(), tmp_path)
 
