@@ -225,17 +225,6 @@ def test_a_damaged_file_is_named(loaded: Page) -> None:
     expect_result(loaded, "half.jpg is not a picture")
 
 
-def test_an_engine_that_cannot_start_is_told_at_the_first_visit(context: BrowserContext, site: str) -> None:
-    context.add_init_script(
-        "const plain = Worker; Worker = class extends plain { constructor(url, options) {"
-        "super(String(url).endsWith('/worker.js') ? new URL('missing.js', url) : url, options); } };"
-    )
-    page = context.new_page()
-    page.goto(site)
-
-    expect(page.locator("#result")).to_contain_text("cannot start in this browser")
-
-
 def test_a_picture_of_36_megapixels_is_shrunk_and_that_is_told(loaded: Page) -> None:
     choose(loaded, pictures.encoded(Image.new("L", (6_000, 6_000)), "PNG"), "field.png")
 
@@ -251,79 +240,46 @@ def test_a_browser_without_web_assembly_is_told(playwright: Playwright, site: st
         expect_result(page, "This browser has no WebAssembly")
 
 
-def test_a_browser_of_before_2025_is_told_what_it_lacks(context: BrowserContext, site: str) -> None:
-    def older(route: Route) -> None:
-        response = route.fetch()
-        route.fulfill(response=response, body="delete globalThis.Float16Array;\n" + response.text())
-
-    context.route("**/engine/worker.js", older)
-
-    page = opened(context, site)
-
-    expect_result(page, "This browser has no Float16Array")
-
-
-class Cramped(QuietFiles):
-    """Pages from here get no more memory for WebAssembly than they begin with."""
-
-    FULL = b"WebAssembly.Memory.prototype.grow = () => { throw new RangeError('Maximum memory size exceeded'); };\n"
-
-    def do_GET(self) -> None:
-        if not self.path.endswith("/worker.js"):
-            return super().do_GET()
-        content = self.FULL + Path(self.translate_path(self.path)).read_bytes()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/javascript")
-        self.end_headers()
-        self.wfile.write(content)
-        return None
-
-
-def test_too_little_memory_is_told(context: BrowserContext, folder: Path) -> None:
-    with serving(partial(Cramped, directory=str(folder))) as url:
-        page = opened(context, f"{url}/site/")
-
-        expect_result(page, "There is too little memory")
-
-
-class CutOff(QuietFiles):
-    """The line breaks when the model is loaded, until `whole`."""
-
-    whole = False
-
-    def do_GET(self) -> None:
-        if self.whole or "/model/" not in self.path:
-            super().do_GET()
-
-
-def test_a_first_visit_without_a_line_is_told_and_tried_again(
-    context: BrowserContext, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ("import './missing.js'", "cannot start in this browser"),
+        ("delete globalThis.Float16Array", "This browser has no Float16Array"),
+        (
+            "WebAssembly.Memory.prototype.grow = () => { throw new RangeError('Maximum memory size exceeded'); }",
+            "There is too little memory",
+        ),
+    ],
+)
+def test_an_engine_that_cannot_work_says_why_at_the_first_visit(
+    context: BrowserContext, site: str, before: str, told: str
 ) -> None:
-    with serving(partial(CutOff, directory=str(folder))) as url:
-        page = opened(context, f"{url}/site/")
-        expect_result(page, "it was never opened online")
-        monkeypatch.setattr(CutOff, "whole", True)
+    def changed(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=f"{before};\n{response.text()}")
 
-        page.get_by_role("button", name="Retry now").click()
+    context.route("**/engine/worker.js", changed)
+    page = context.new_page()
+    page.goto(site)
 
-        choose(page)
-        add(page, "sky")
-        expect_result(page, "Found sky.")
+    expect_result(page, told)
 
 
-class BreakingOff(QuietFiles):
-    """The network's graph stops half way; the line breaks there at `breaks`, until `whole`."""
+class Unreliable(QuietFiles):
+    """Without the model the line breaks at once; half a model: half way through the network's graph, at `breaks`."""
 
+    arrives: ClassVar[str] = "no model"
     sent: ClassVar[Counter[str]] = Counter()  # a browser may also ask whether what it keeps has changed
-    breaks = Event()
-    whole = False
+    breaks: ClassVar[Event]
 
     def send_response(self, code: int, message: str | None = None) -> None:
         self.sent[self.path] += code == 200
         super().send_response(code, message)
 
     def do_GET(self) -> None:
-        if self.whole or not self.path.endswith("/image.onnx"):
+        if self.arrives == "no model" and "/model/" in self.path:
+            return None
+        if self.arrives != "half a model" or not self.path.endswith("/image.onnx"):
             return super().do_GET()
         content = Path(self.translate_path(self.path)).read_bytes()
         self.send_response(200)
@@ -337,18 +293,22 @@ class BreakingOff(QuietFiles):
 def test_a_first_visit_tells_how_much_has_arrived_and_goes_on_where_it_broke_off(
     context: BrowserContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(partial(BreakingOff, directory=str(folder))) as url:
+    monkeypatch.setattr(Unreliable, "breaks", breaks := Event(), raising=False)
+    with serving(partial(Unreliable, directory=str(folder))) as url:
         page = context.new_page()
         page.goto(f"{url}/site/")
+        expect_result(page, "it was never opened online")
+        monkeypatch.setattr(Unreliable, "arrives", "half a model")
+        page.get_by_role("button", name="Retry now").click()
         expect(page.locator("#loading-words")).to_have_text(re.compile(r"Loading the model, once: \d+ of \d+ MB\."))
         expect(page.locator("#loading")).to_be_visible()
         assert 0 < page.evaluate("document.getElementById('loading-bar').position") < 1
         runtime_file, graph = "/site/model/ort-wasm-simd-threaded.wasm", "/site/model/image.onnx"
         until_resolved(page, f"async () => Boolean(await caches.match('{runtime_file}'))")
-        BreakingOff.breaks.set()
+        breaks.set()
         expect_result(page, "the line broke")
-        before = BreakingOff.sent.copy()
-        monkeypatch.setattr(BreakingOff, "whole", True)
+        before = Unreliable.sent.copy()
+        monkeypatch.setattr(Unreliable, "arrives", "all")
 
         page.get_by_role("button", name="Retry now").click()
 
@@ -356,5 +316,5 @@ def test_a_first_visit_tells_how_much_has_arrived_and_goes_on_where_it_broke_off
         add(page, "sky")
         expect_result(page, "Found sky.")
         expect(page.locator("#loading")).to_be_hidden()
-        assert BreakingOff.sent[graph] == before[graph] + 1
-        assert BreakingOff.sent[runtime_file] == before[runtime_file]
+        assert Unreliable.sent[graph] == before[graph] + 1
+        assert Unreliable.sent[runtime_file] == before[runtime_file]
