@@ -25,7 +25,6 @@ SIZES = {"224": (224, 224), "288x352": (288, 352), "100x130": (100, 130)}
 def official() -> State:
     """The 37 tensors of a `tcl.pth`. Shared: never write into them."""
     state: State = golden_weights.build(golden_weights.tcl_masker(), SEED)
-    assert golden_weights.digest(state) == ABOUT["digest_masker"]
     return state
 
 

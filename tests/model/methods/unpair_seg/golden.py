@@ -30,7 +30,6 @@ CHANNELS = (192, 384, 768, 1536)  # of the maps at strides 4, 8, 16, 32
 def official() -> State:
     """The 358 learned tensors of a checkpoint. Shared: never write into them."""
     state: State = golden_weights.build(golden_weights.unpair_seg_head(), SEED)
-    assert golden_weights.digest(state) == ABOUT["digest_head"]
     return state
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.features import Features, Layout, Plan
+from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.unpair_seg import compatibility
@@ -245,11 +245,18 @@ def tile() -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))[None]
 
 
+@pytest.fixture(scope="module")
+def encoded(whole: UnpairSegSegmenter) -> TileFeatures:
+    return whole.encode_tiles(tile())
+
+
 @pytest.mark.slow
-def test_the_interface_gives_the_reference_s_proposals(restored: Restored, whole: UnpairSegSegmenter) -> None:
+def test_the_interface_gives_the_reference_s_proposals(
+    restored: Restored, whole: UnpairSegSegmenter, encoded: TileFeatures
+) -> None:
     assert not restored.towers.quick_gelu
     assert lay_out(SEEN, 256, mode="released") == Canvas(golden.SIZE, (192, 256))
-    features = whole.assemble(Plan(SEEN, tile(), Layout((192, 256), golden.SIZE)), whole.encode_tiles(tile()))
+    features = whole.assemble(Plan(SEEN, tile(), Layout((192, 256), golden.SIZE)), encoded)
 
     masks = small.released_masks(whole, features)
     quality = whole.propose(features).quality
@@ -262,9 +269,9 @@ def test_the_interface_gives_the_reference_s_proposals(restored: Restored, whole
 
 
 @pytest.mark.slow
-def test_the_interface_names_regions_as_the_reference(whole: UnpairSegSegmenter) -> None:
+def test_the_interface_names_regions_as_the_reference(whole: UnpairSegSegmenter, encoded: TileFeatures) -> None:
     # Masks over the whole input, which the image fills.
-    features = whole.assemble(Plan(golden.SIZE, tile()), whole.encode_tiles(tile()))
+    features = whole.assemble(Plan(golden.SIZE, tile()), encoded)
 
     found = whole.embed_masks(features, golden.normal("uni/pool_logits", (1, 4, 32, 32))[0])
 
