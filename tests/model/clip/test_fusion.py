@@ -22,10 +22,6 @@ def near(centres: Tensor, n: int, seed: int) -> Tensor:
     return F.normalize(centres.repeat_interleave(n, 0) + 0.6 * units(len(centres) * n, seed), dim=1)
 
 
-def support(texts: Tensor, text_owner: list[int], examples: Tensor, example_owner: list[int]) -> Support:
-    return Support(texts, torch.tensor(text_owner), examples, torch.tensor(example_owner))
-
-
 @pytest.mark.parametrize("text_owner", [[0, 1, 1, 2, 3, 4], [0, 2, 3, 3, 4, 4]], ids=["all have words", "one has none"])
 def test_the_head_equals_the_formulas(text_owner: list[int]) -> None:
     """Some classes with examples, some with synonyms, one that nothing shows."""
@@ -34,7 +30,7 @@ def test_the_head_equals_the_formulas(text_owner: list[int]) -> None:
     texts = F.normalize(centres + 0.5 * units(6, 21), dim=1)
     examples, example_owner = near(centres[[0, 1, 1]], 2, 31), [0, 0, 1, 1, 1, 1]
 
-    bank = fuse(cells, support(texts, text_owner, examples, example_owner), 5, SCALE)
+    bank = fuse(cells, Support(texts, torch.tensor(text_owner), examples, torch.tensor(example_owner)), 5, SCALE)
 
     assert bank.levels is not None
     ours = cells @ bank.vectors.T * SCALE + bank.levels

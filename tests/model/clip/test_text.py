@@ -7,12 +7,11 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from numpy.typing import NDArray
 from open_clip import tokenizer
 
 from lexiseg_model.clip.text import CHUNK, TextTower
 from lexiseg_model.clip.text_side import background_words, fill, template_set
-from lexiseg_model.clip.towers import ClipTowers, clip_from_state
+from lexiseg_model.clip.towers import clip_from_state
 from lexiseg_model.errors import OptionError
 from tests.model.clip import small
 
@@ -25,21 +24,14 @@ def tower() -> TextTower:
     return TextTower(small.towers(quick_gelu=True))
 
 
-def whole_pass(towers: ClipTowers, texts: list[str]) -> NDArray[np.float32]:
-    """Rows by open_clip itself, which reads all 77 places."""
-    model: Any = towers.model
-    rows: NDArray[np.float32] = model.encode_text(tokenizer.tokenize(texts)).numpy()
-    return rows
-
-
 @torch.inference_mode()
 def test_rows_are_open_clip_s_own(tower: TextTower) -> None:
-    towers = small.towers(quick_gelu=True)
+    model: Any = small.towers(quick_gelu=True).model
     texts = [*TEXTS, LONG, ""]
 
     rows = tower.encode(texts)
 
-    expected = whole_pass(towers, texts)
+    expected = model.encode_text(tokenizer.tokenize(texts)).numpy()  # all 77 places
     assert rows.dtype == np.float32
     assert rows.shape == (len(texts), tower.width) == (len(texts), 16)
     np.testing.assert_allclose(rows, expected, atol=1e-5, rtol=1e-4)

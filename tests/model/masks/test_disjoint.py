@@ -82,14 +82,6 @@ def test_it_is_the_plain_merging(n: int, cells: tuple[int, int], size: tuple[int
     np.testing.assert_array_equal(merged.labels[clear], expected.numpy()[clear])
 
 
-def squares(*boxes: tuple[int, int]) -> Tensor:
-    """Masks [N, 1, 10], each from one column to before another."""
-    masks = torch.full((len(boxes), 1, 10), -10.0)
-    for mask, (first, last) in zip(masks, boxes, strict=True):
-        mask[:, first:last] = 10
-    return masks
-
-
 def test_without_masks_everything_belongs_to_nobody() -> None:
     merged = merge(torch.zeros(0, 3, 4), torch.zeros(0), (6, 8), 0.5, keep_probability=True)
 
@@ -100,7 +92,9 @@ def test_without_masks_everything_belongs_to_nobody() -> None:
 
 
 def test_probability_is_the_owner_s_and_what_is_left_for_nobody() -> None:
-    merged = merge(squares((0, 3)), torch.tensor([0.9]), (1, 10), 0.5, keep_probability=True)
+    masks = torch.where(torch.arange(10) < 3, 10.0, -10.0).expand(1, 1, 10)
+
+    merged = merge(masks, torch.tensor([0.9]), (1, 10), 0.5, keep_probability=True)
 
     assert merged.probability is not None
     np.testing.assert_allclose(merged.probability[0], [0.9] * 3 + [1.0] * 7, atol=1e-4)

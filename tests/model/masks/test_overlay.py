@@ -71,14 +71,9 @@ def of_prompt(
     return Segment(id_, label, index, 0.5, encode_mask(label_map == id_), prompt_index=prompt, mask_index=0)
 
 
-def two_halves(height: int = 200, width: int = 400) -> LabelMap:
-    labels = left_half(height, width)
-    labels[:, width // 2 :] = 2
-    return labels
-
-
 def test_of_several_prompts_each_nameless_segment_carries_its_number() -> None:
-    labels = two_halves()
+    labels = left_half(200, 400)
+    labels[:, 200:] = 2
     both = (of_prompt(labels, 1, 0), of_prompt(labels, 2, 1))
 
     painted = paint(gray(200, 400), labels, both)

@@ -41,12 +41,6 @@ def interpolated(scores: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(scores[None].double(), size=size, mode="bilinear", align_corners=False)[0]
 
 
-def probabilities(scores: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    probability = winners(scores, size, keep_probability=True).probability
-    assert probability is not None
-    return probability
-
-
 @pytest.mark.parametrize(("n_rows", "cells", "size"), CASES)
 def test_labels_are_the_arg_max_of_the_interpolated_scores(
     n_rows: int, cells: tuple[int, int], size: tuple[int, int]
@@ -74,10 +68,11 @@ def test_votes_are_the_sums_of_the_winners_probabilities(
 def test_a_probability_is_the_winner_against_the_interpolated_normaliser() -> None:
     scores = random_scores(5, (7, 9))
 
-    probability = probabilities(scores, (50, 61))
+    probability = winners(scores, (50, 61), keep_probability=True).probability
 
     normaliser = interpolated(scores.logsumexp(0, keepdim=True), (50, 61))[0]
     expected = (interpolated(scores, (50, 61)).amax(0) - normaliser).exp()
+    assert probability is not None
     np.testing.assert_allclose(probability, expected.numpy(), atol=1e-5)
 
 
@@ -129,11 +124,6 @@ def plain(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool
     return columns[y.low] + y.weight[:, None] * (columns[y.low + 1] - columns[y.low]) >= 0
 
 
-def by_torch(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float64]:
-    scores = torch.from_numpy(logits)[None, None].double()
-    return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
-
-
 @pytest.mark.parametrize(("cells", "size"), CUTS)
 @pytest.mark.parametrize("seed", range(2))
 def test_it_is_the_interpolated_mask_where_that_is_not_below_zero(
@@ -143,7 +133,7 @@ def test_it_is_the_interpolated_mask_where_that_is_not_below_zero(
 
     mask = mask_of(logits, size)
 
-    expected = by_torch(logits, size)
+    expected = interpolated(torch.from_numpy(logits)[None], size)[0].numpy()
     clear = np.abs(expected) > CUT_TIE
     np.testing.assert_array_equal(mask[clear], expected[clear] >= 0)
 

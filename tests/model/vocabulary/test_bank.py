@@ -127,15 +127,13 @@ def test_a_text_is_encoded_once() -> None:
 FOREIGN = tuple(map(ClassEntry, ("dog", "Hund", "rickshaw", "cielo")))
 
 
-def places(segmenter: PatchTextSegmenter) -> list[int]:
-    return [stranger.class_index for stranger in segmenter.unfamiliar(FOREIGN, segmenter.encode_texts)]
-
-
 def test_a_model_that_reads_english_warns_of_other_words() -> None:
     segmenter = dense_clip.segmenter("fast")
     assert isinstance(segmenter, PatchTextSegmenter)
 
-    assert places(segmenter) == [1, 3]
+    strange = segmenter.unfamiliar(FOREIGN, segmenter.encode_texts)
+
+    assert [each.class_index for each in strange] == [1, 3]
 
 
 def test_an_english_synonym_explains_a_foreign_name() -> None:

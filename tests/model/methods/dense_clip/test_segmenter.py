@@ -51,14 +51,10 @@ def features_of(model: DenseClipSegmenter) -> Features:
     return model.assemble(plan, model.encode_tiles(plan.tiles))
 
 
-def bank() -> TextBank:
-    return TextBank(torch.from_numpy(REFERENCE["slide_texts"]), np.arange(6), 6)
-
-
 def test_labels_of_refined_scores_equal_the_reference() -> None:
     model = segmenter()
     features = features_of(model)
-    scores = model.refined_scores(features, bank())
+    scores = model.refined_scores(features, TextBank(torch.from_numpy(REFERENCE["slide_texts"]), np.arange(6), 6))
     order = np.argsort(OWNER, kind="stable")
 
     rules = Reduction(OWNER[order], model.probability_scale, lambda logits, _: logits.logsumexp(0) + math.log(0.4))
@@ -135,12 +131,6 @@ def proxy(tag: str) -> Tensor:
     return torch.from_numpy((prototypes[labels] + 0.7 * noise).transpose(2, 0, 1)[None].astype(np.float32))
 
 
-@torch.inference_mode()
-def proxy_unit_map(tokens: Tokens, tag: str) -> Tensor:
-    """Unit vectors [512, H/8, W/8]."""
-    return torch.nn.functional.normalize(proxy_map(visual(), tokens, proxy(tag), beta=1.2, gamma=3.0), dim=1)[0]
-
-
 def texts() -> Tensor:
     return torch.from_numpy(golden_inputs.unit_vectors(SEED, "dense/texts", 6, 512))
 
@@ -168,8 +158,11 @@ def test_positions_resized_by_size_are_reproduced_too() -> None:
 
 
 @pytest.mark.parametrize("tag", SIZES)
+@torch.inference_mode()
 def test_proxyclip_repeats_its_released_code_with_the_value_grid_set_right(tag: str) -> None:
-    vectors = proxy_unit_map(entering("scale_factor", tag), tag)
+    maps = proxy_map(visual(), entering("scale_factor", tag), proxy(tag), beta=1.2, gamma=3.0)
+
+    vectors = torch.nn.functional.normalize(maps, dim=1)[0]
 
     assert_reference(vectors[::16, ::3, ::3], f"features_proxyclip_{tag}")
     assert_reference(cosines(vectors)[:, ::2, ::2], f"logits_proxyclip_{tag}")

@@ -25,7 +25,6 @@ from lexiseg_model.segmenter import TextBank
 from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_train.data.benchmark import AnnotatedSet
 from lexiseg_train.data.scenes import Scene
 from lexiseg_train.evaluation.benchmarks.run import DatasetRule, benchmark_run, total_counts
 from tests.golden import golden_inputs
@@ -203,16 +202,10 @@ def test_labels_of_an_evaluation_are_those_of_the_released_code(
     monkeypatch.setattr(trident, "MIN_QUALITY", bound)
     theirs = released(seg, bound).labels
 
-    data = pictured(names, rgb, theirs)
+    data = replace(colours(names), images=(Scene("one", lambda: rgb, lambda: theirs.astype(np.uint16)),))
     counts = total_counts(benchmark_run(model, data, rule, "regions", tmp_path).run(), len(names))
 
     assert counts[0].sum() >= 0.999 * rgb.shape[0] * rgb.shape[1]
-
-
-def pictured(names: list[str], rgb: NDArray[np.uint8], labels: NDArray[np.int64]) -> AnnotatedSet:
-    """A benchmark of one picture and its labels."""
-    empty = colours(names)
-    return replace(empty, images=(Scene("one", lambda: rgb, lambda: labels.astype(np.uint16)),))
 
 
 def test_on_a_picture_of_one_colour_every_patch_keeps_itself() -> None:

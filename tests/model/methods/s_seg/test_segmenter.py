@@ -26,11 +26,6 @@ def segmenter(precision: Precision = "exact") -> SSegSegmenter:
     return small_segmenter(precision=precision)
 
 
-@kept
-def windowed() -> SSegSegmenter:
-    return small_segmenter(SMALL.model_copy(update={"window": 64, "stride": 32}))
-
-
 def photograph(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -102,7 +97,7 @@ def test_an_uncovered_pixel_is_background_with_summed_masks() -> None:
 
 
 def test_scores_of_windows_are_averaged() -> None:
-    model = windowed()
+    model = small_segmenter(SMALL.model_copy(update={"window": 64, "stride": 32}))
     found = model.encode(photograph(64, 96))
     vectors = bank(axis(0), axis(1))
 

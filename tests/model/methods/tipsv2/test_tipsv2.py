@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub import constants
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.released import hugging_face
 from lexiseg_model.cards import InputSize
@@ -29,10 +28,6 @@ from tests.model.methods.tipsv2 import released, small
 
 LAYER = "vision_encoder.norm.weight"
 TEXTS = ["red", "a photo of many boats.", "an old wooden rowing boat"]
-
-
-def assert_exact(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("own_values", [False, True])
@@ -53,7 +48,7 @@ def test_scores_are_cosines_of_patches_with_the_mean_of_a_class_in_its_templates
     vectors = F.normalize(F.normalize(rows.view(2, -1, small.WIDTH), dim=2).mean(1), dim=1)
     cosines = torch.einsum("td,dhw->thw", vectors, features.tensors["patches"][0])
     expected = F.interpolate(cosines[None], (small.SIDE, small.SIDE), mode="bilinear")[0]
-    assert_exact(scores, expected)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture
