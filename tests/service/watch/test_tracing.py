@@ -61,10 +61,10 @@ def attributes(span: ReadableSpan) -> Mapping[str, Any]:
     return span.attributes or {}
 
 
-async def test_a_request_is_one_server_span_with_a_span_for_each_stage(
+async def test_a_request_is_a_server_span_below_the_clients_with_a_span_for_each_stage(
     backend: EngineBackend, tracing: Tracing, exporter: InMemorySpanExporter
 ) -> None:
-    await asked(backend, tracing)
+    await asked(backend, tracing, traceparent=f"00-{TRACE}-{CLIENT}-01")
 
     spans = exporter.get_finished_spans()
     (server,) = [span for span in spans if span.kind is SpanKind.SERVER]
@@ -73,12 +73,6 @@ async def test_a_request_is_one_server_span_with_a_span_for_each_stage(
     assert sorted(span.name for span in stages) == STAGES
     assert server.context is not None
     assert {span.parent.span_id for span in stages if span.parent} == {server.context.span_id}
-
-
-async def test_the_clients_trace_goes_on(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
-    await asked(KnownBackend(), tracing, traceparent=f"00-{TRACE}-{CLIENT}-01")
-
-    (server,) = exporter.get_finished_spans()
     assert server.parent is not None
     assert f"{server.parent.trace_id:032x}" == TRACE
     assert f"{server.parent.span_id:016x}" == CLIENT

@@ -59,25 +59,19 @@ def test_a_question_beside_a_description_is_refused(
     assert "the file has the rest" in " ".join(outcome.err.split())
 
 
-def test_the_urls_of_a_description_are_fetched(lexiseg: CommandLine, tmp_path: Path) -> None:
+def test_the_urls_of_a_description_are_fetched_and_its_webhook_is_left_out(
+    lexiseg: CommandLine, tmp_path: Path
+) -> None:
     source = jobs.folder(tmp_path / "in", 2)
+    webhook = {"url": "https://example.org/done", "secret": "s" * 32}
 
     with serving_files(source) as address:
         urls = [f"{address}/day-0/000.jpg", f"{address}/day-1/001.jpg"]
-        outcome = lexiseg("bulk", "--job", described(tmp_path, urls=urls), tmp_path / "out", "--local")
+        description = described(tmp_path, urls=urls, webhook=webhook)
+        outcome = lexiseg("bulk", "--job", description, tmp_path / "out", "--local")
 
     assert outcome.status == 0, outcome.err
     assert [(row["id"], row["status"]) for row in jobs.rows(tmp_path / "out")] == [(url, "ok") for url in urls]
-
-
-def test_a_webhook_is_left_out_and_said_so(lexiseg: CommandLine, tmp_path: Path) -> None:
-    source = jobs.folder(tmp_path / "in", 1)
-    webhook = {"url": "https://example.org/done", "secret": "s" * 32}
-    description = described(tmp_path, folder=str(source), webhook=webhook)
-
-    outcome = lexiseg("bulk", "--job", description, tmp_path / "out", "--local")
-
-    assert outcome.status == 0, outcome.err
     assert f"lexiseg: bulk calls no webhook; that of {description} is left out\n" in outcome.err
 
 

@@ -31,7 +31,6 @@ NAMED, TAUGHT = {"vocabulary": "mine"}, {"head": "mugs", "classes": ["sky"]}
 # What a question names, and what becomes of it while the job runs.
 CHANGES = {
     "all of a list is another": (WORDS, NAMED, vocabulary({**MUG, "negatives": MUG["examples"]}, "sofa", "sky")),
-    "the list is deleted": (WORDS, NAMED, vocabulary()),
     "the head is corrected": (LESSON, TAUGHT, head([1, 1, 3, 3], [0, 0, 4, 4])),
 }
 

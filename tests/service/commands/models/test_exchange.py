@@ -15,17 +15,9 @@ from tests.s3_server import bucket
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """Address of an empty bucket."""
+    """Address of a bucket."""
     with bucket("models") as address:
         yield address
-
-
-@pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where models are pushed to; of S3 a prefix of its own."""
-    if request.param == "folder":
-        return str(tmp_path / "store")
-    return f"{request.getfixturevalue('s3')}/{tmp_path.name}"
 
 
 @pytest.fixture
@@ -44,10 +36,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_pushed_is_pulled(mine: Path, store: str, tmp_path: Path) -> None:
-    push(mine, "mine", store)
+def test_what_is_pushed_is_pulled(mine: Path, s3: str, tmp_path: Path) -> None:
+    push(mine, "mine", s3)
 
-    folder = pull(store, "mine", tmp_path / "models", replace=False)
+    folder = pull(s3, "mine", tmp_path / "models", replace=False)
 
     assert folder == tmp_path / "models" / "mine"
     assert contents(folder) == {name: content for name, content in contents(mine).items() if name != ".hidden"}
@@ -90,11 +82,9 @@ def test_another_model_of_that_name_is_replaced_only_when_asked(mine: Path, tmp_
     assert (folder / "weights.safetensors").read_bytes() == (mine / "weights.safetensors").read_bytes()
 
 
-def test_a_model_that_was_never_pushed_is_named(store: str, mine: Path, tmp_path: Path) -> None:
-    push(mine, "mine", store)
-
+def test_a_model_that_was_never_pushed_is_named(s3: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"other/manifest\.json does not exist"):
-        pull(store, "other", tmp_path / "models", False)
+        pull(s3, "other", tmp_path / "models", False)
 
 
 def blob(store: Path, content: bytes) -> Path:

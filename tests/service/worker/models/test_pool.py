@@ -222,19 +222,18 @@ def test_tiny_is_the_default_model() -> None:
     assert (served.name, served.card.name) == ("tiny", "tiny")
 
 
-def test_the_first_model_is_the_default_and_the_others_load_on_demand(models_dir: Path) -> None:
-    served = served_models(Settings(model="second, tiny@1", models_dir=models_dir))
-
-    assert [one.name for one in served] == ["second", "tiny@1"]
-    assert [one.name for one in preloaded(served)] == ["second"]
-
-
-def test_several_versions_are_loaded_at_the_start(models_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "loaded"),
+    [("second, tiny@1", ["second"]), ("second,tiny@2,tiny@1", ["second", "tiny@2", "tiny@1"])],
+    ids=["others load on demand", "several versions do not"],
+)
+def test_the_first_model_is_the_default(models_dir: Path, model: str, loaded: list[str]) -> None:
     copy_of_tiny(models_dir, "tiny@2")
 
-    served = served_models(Settings(model="second,tiny@2,tiny@1", models_dir=models_dir))
+    served = served_models(Settings(model=model, models_dir=models_dir))
 
-    assert [one.name for one in preloaded(served)] == ["second", "tiny@2", "tiny@1"]
+    assert [one.name for one in served] == model.replace(" ", "").split(",")
+    assert [one.name for one in preloaded(served)] == loaded
 
 
 @pytest.mark.parametrize("model", ["tiny,", ",", "", "tiny,,tiny"])
