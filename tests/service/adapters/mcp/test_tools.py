@@ -2,6 +2,8 @@
 
 import base64
 import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,62 @@ import numpy as np
 import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp.types import BlobResourceContents, CallToolResult, ImageContent
+from mcp.types import BlobResourceContents, CallToolResult, ImageContent, TextContent
 from PIL import Image
 
+from lexiseg_service.adapters.mcp import create
+from lexiseg_service.adapters.mcp.tools import ToolService
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
-from tests.service.adapters.asking import HEIGHT, PICTURE, SQUARE, WIDTH
-from tests.service.adapters.mcp.talking import refused, talking, told
+from tests.model.stand_in import ColourSegmenter
+from tests.service.adapters.asking import HEIGHT, PICTURE, SQUARE, TASKS, WIDTH
+from tests.service.engine_backend import EngineBackend
+from tests.waiting import SOON
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(PICTURE)
+    (tmp_path / "secret.png").write_bytes(PICTURE)
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    return folder
+
+
+@asynccontextmanager
+async def talking(folder: Path | None, key: Callable[[], str] = lambda: "test", **values: Any) -> AsyncIterator[Client]:
+    """A client of the tools over a real engine, whose calls come with a key."""
+    settings, engine = Settings(model="colours", **values), EngineBackend(ColourSegmenter(tasks=TASKS))
+    app = create_app(settings, engine, Metrics())
+    tools = ToolService(app.state.use_case, settings, folder, lambda _: Caller(client=key(), owner=key()))
+    try:
+        async with Client(create(tools)) as client:
+            yield client
+    finally:
+        engine.engine.close(SOON)
+
+
+async def told(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    """The structured answer of a tool."""
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    assert not answer.is_error, answer.content
+    content: dict[str, Any] = answer.structured_content
+    return content
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> str:
+    """Why a tool refuses."""
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    assert answer.is_error
+    (said,) = answer.content
+    assert isinstance(said, TextContent)
+    return said.text
 
 
 def picture_in(answer: Any) -> Image.Image:

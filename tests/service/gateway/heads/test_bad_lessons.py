@@ -5,6 +5,7 @@ import base64
 import io
 import zipfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,54 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_labels.masks import rle
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.vocabulary.heads import Lesson
+from lexiseg_service.settings import Settings
 from tests import pictures
 from tests.model.methods.tiny.test_teaching import striped
-from tests.service.gateway.heads.reviewed import IMAGE, SIZE, mask, picture, serving_tiny, sky, upper
-from tests.service.gateway.serving import ANN, BOB, KEYS
+from tests.once import kept
+from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.serving import ANN, BOB, KEYS, serving
+from tests.waiting import SOON
 
 FILE = {"Content-Type": "application/octet-stream"}
+IMAGE = pictures.encoded(pictures.small("china", 96), "JPEG")
+SIZE = pictures.small("china", 96).size[::-1]
+
+
+@kept
+def tiny() -> Segmenter:
+    return catalogue.load("tiny", device="cpu")
+
+
+@asynccontextmanager
+async def serving_tiny(**settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, EngineBackend]]:
+    """A client of a gateway with `tiny`, and its worker."""
+    values: dict[str, Any] = {"deadline_seconds": 600, **settings}
+    backend = EngineBackend(tiny(), settings=Settings(**values))
+    async with serving(backend=backend, model="tiny", **values) as client:
+        yield client, backend
+    backend.engine.close(SOON)
+
+
+def mask(pixels: NDArray[np.bool_]) -> dict[str, Any]:
+    return {"size": list(pixels.shape), "counts": rle.encode(pixels)}
+
+
+def upper(rows: int) -> NDArray[np.bool_]:
+    """A mask of the picture's upper rows."""
+    return np.arange(SIZE[0])[:, None].repeat(SIZE[1], 1) < rows
+
+
+def picture(*objects: tuple[str | None, NDArray[np.bool_]], key: str = "a") -> dict[str, Any]:
+    labelled = [{"class": name, "mask": mask(pixels)} for name, pixels in objects]
+    return {"key": key, "image": {"base64": base64.b64encode(IMAGE).decode()}, "objects": labelled}
+
+
+def sky(key: str = "first") -> dict[str, Any]:
+    return picture(("sky", upper(SIZE[0] // 3)), key=key)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ async def test_an_image_that_fails_has_its_problem_and_the_others_their_answers(
 
     first, second, third = answer.json()["answers"]
     assert (answer.status_code, first["image_id"]) == (207, "0")
-    assert (second["type"], second["status"]) == ("undecodable-image", 422)
+    assert (second["type"], second["status"], second["detail"][:9]) == ("undecodable-image", 422, "image.1: ")
     assert (third["type"], third["status"]) == ("deadline-exceeded", 504)
 
 

@@ -17,6 +17,7 @@ from tests.service.gateway.serving import form, on_ports, serving
 from tests.waiting import SOON
 
 LIST = json.dumps({"classes": ["sky"]})
+JSON = {"Content-Type": "application/json"}
 OTHER = "https://evil.example"
 WRITES = [("PUT", "/v1/vocabularies/mine"), ("DELETE", "/v1/vocabularies/mine"), ("POST", "/v1/segment")]
 
@@ -93,12 +94,12 @@ def test_another_site_may_read_what_everybody_may(loopback: str) -> None:
 
 
 @pytest.mark.parametrize("origins", [(OTHER,), ("*",)], ids=str)
-def test_a_page_that_the_settings_name_writes(origins: tuple[str, ...]) -> None:
-    with on_ports(KnownBackend(), cors_origins=origins) as ports:
-        headers = {"Origin": OTHER, "Sec_Fetch_Site": "cross-site"}
-        written = ask(ports.url, "PUT", "/v1/vocabularies/own", LIST, **headers)
+async def test_a_page_that_the_settings_name_writes(origins: tuple[str, ...]) -> None:
+    async with serving(cors_origins=origins) as client:
+        headers = {"Origin": OTHER, "Sec-Fetch-Site": "cross-site"}
+        written = await client.put("/v1/vocabularies/own", content=LIST, headers=headers | JSON)
 
-    assert written.status == 201
+    assert written.status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -115,11 +116,13 @@ def test_a_page_that_the_settings_name_writes(origins: tuple[str, ...]) -> None:
     ],
     ids=["a name", "any name", "all addresses", "all addresses, a name"],
 )
-def test_the_settings_name_further_hosts(
+async def test_the_settings_name_further_hosts(
     settings: dict[str, Any], answered: tuple[str, ...], refused: tuple[str, ...]
 ) -> None:
-    with on_ports(KnownBackend(), **settings) as ports:
-        statuses = {host: ask(ports.url, "GET", "/readyz", Host=host).status for host in answered + refused}
+    async with serving(**settings) as client:
+        statuses = {
+            host: (await client.get("/readyz", headers={"Host": host})).status_code for host in answered + refused
+        }
 
     assert statuses == dict.fromkeys(answered, 200) | dict.fromkeys(refused, 421)
 

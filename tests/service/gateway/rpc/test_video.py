@@ -30,10 +30,11 @@ WRONG: list[tuple[pb.SegmentVideoRequest, str | None]] = [
 ]
 
 
-async def test_a_stream_without_a_valid_config_ends() -> None:
+async def test_a_stream_without_valid_messages_ends() -> None:
+    long_id = [config(), frame(id="x" * 129)]
     async with over_colours() as (gateway, _):
-        for message, field in WRONG:
-            failed = await failure(rest(await opened(gateway, message)))
+        for messages, field in [*(([message], field) for message, field in WRONG), (long_id, "frame.id")]:
+            failed = await failure(rest(await opened(gateway, *messages)))
 
             error = error_in(failed)
             assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT, field
