@@ -148,6 +148,9 @@ def test_what_was_learned_outlives_a_reload_and_goes_with_its_picture(taught_twi
 
 
 def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(taught_twice: Taught) -> None:
-    add(taught_twice.page, "submarine|cup")
+    page = taught_twice.page
+    add(page, "submarine|cup")
 
-    expect_result(taught_twice.page, re.compile(r"Found [^.]*submarine"))
+    expect_result(page, re.compile(r"Found [^.]*submarine"))
+    page.get_by_role("button", name="without submarine").click()  # the page is that of the other tests
+    expect_result(page, f"Found {WORD}.")
