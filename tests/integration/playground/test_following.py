@@ -20,7 +20,6 @@ RATE, FRAMES = 10, 60
 SIZE = (320, 240)  # width and height
 HERE = 36  # of the frames that show the ball
 RADIUS = 30
-SHARE = 1 / FRAMES  # of the clip, for a frame
 
 
 def ball(index: int) -> tuple[int, int]:
@@ -58,9 +57,9 @@ def seek(page: Page, index: int) -> None:
     page.locator("#seek").fill(at(index))
 
 
-def at(index: int) -> str:
+def at(index: int, n_frames: int = FRAMES) -> str:
     """The place of a frame's middle on the seeking bar."""
-    return str(round(1000 * SHARE * (index + 0.5)))
+    return str(round(1000 * (index + 0.5) / n_frames))
 
 
 def show(page: Page, index: int) -> None:
@@ -148,21 +147,38 @@ def test_masks_of_words_stay_while_an_object_is_followed_and_after_it_is_lost(pa
     expect(segments(page)).to_contain_text(["meadow"])
 
 
-def test_what_is_shown_on_the_way_to_another_place_is_looked_for_there(page: Page) -> None:
-    play(page)
+# Seeks, and clicks on the ball once the clip draws it at the new place, which is before that frame is seen.
+CLICK_TOO_EARLY = """async ([value, [column, row], ...places]) => {
+    const context = new OffscreenCanvas(clip.width, clip.height).getContext("2d", { willReadFrequently: true });
+    const isDrawn = () => {
+        context.drawImage(clip, 0, 0, clip.width, clip.height);
+        const [red, green] = context.getImageData(column, row, 1, 1).data;
+        return red > 150 && green < 100;
+    };
+    let isSeen = false;
+    clip.requestVideoFrameCallback(() => (isSeen = true));
+    document.getElementById("seek").value = value;
+    document.getElementById("seek").dispatchEvent(new Event("input"));
+    const { port1, port2 } = new MessageChannel();
+    while (!isDrawn() && !isSeen) {
+        await new Promise((next) => {
+            port1.onmessage = next;
+            port2.postMessage(null);
+        });
+    }
+    const [clientX, clientY] = places[Number(isSeen)];
+    const canvas = document.getElementById("canvas");
+    canvas.setPointerCapture = () => null; // of a pointer that there is none of
+    for (const name of ["pointerdown", "pointerup"])
+        canvas.dispatchEvent(new PointerEvent(name, { clientX, clientY, pointerId: 1 }));
+}"""
 
-    page.evaluate(
-        """([x, y, value]) => {
-            document.getElementById("seek").value = value;
-            document.getElementById("seek").dispatchEvent(new Event("input"));
-            const event = { clientX: x, clientY: y, pointerId: 1 };
-            const canvas = document.getElementById("canvas");
-            canvas.setPointerCapture = () => null; // of a pointer that there is none of
-            canvas.dispatchEvent(new PointerEvent("pointerdown", event));
-            canvas.dispatchEvent(new PointerEvent("pointerup", event));
-        }""",
-        [*place(page, *ball(0), SIZE[::-1]), at(8)],
-    )
+
+def test_what_is_shown_on_the_way_to_another_place_is_looked_for_there(page: Page) -> None:
+    play(page, FILM_FRAMES)
+
+    places = [place(page, *ball(index), SIZE[::-1]) for index in (0, 8)]
+    page.evaluate(CLICK_TOO_EARLY, [at(8, FILM_FRAMES), ball(8), *places])
 
     until(page, ANSWERED)
     left, _, width, _ = page.evaluate(

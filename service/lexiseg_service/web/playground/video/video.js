@@ -3,13 +3,12 @@
 import { EMPTY, withWords } from "../document.js";
 import * as engine from "../engine/server.js";
 import { begin, follow, followed, followSummary, forget, look as track, stop } from "./following.js";
-import { $, baseName, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "../page.js";
+import { $, baseName, drawn, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "../page.js";
 import { add } from "../project/project.js";
 import { askLatest, asking, ready, stop as stopAsking } from "../question.js";
 import { view } from "../view.js";
 
 const MIN_RATE = 0.1; // playback rate
-const STEPS = 1000; // of the seek bar
 const PAN_WIDTH = 480; // pixels; visible width of the example's photograph
 const PAN_TIME = 12_000; // milliseconds per radian of the panning cosine
 const KEPT = 12; // answers that the frame rate is averaged over
@@ -24,6 +23,7 @@ let times = []; // time stamps of the last answers
 let lastQuery = { frame: /** @type {any} */ (null), text: "" }; // the last one sent
 let film = /** @type {any} */ (null); // {isStopped, resolve, reject} while the clip is exported: of the frame that is to be painted
 let pace = 0; // share of its speed at which a clip is followed, as of the last frame
+let still = /** @type {any} */ (null); // the visible frame while another is sought, which the clip may draw before it is visible
 let visibleTime = 0; // seconds; time of the visible frame, which during a seek and shortly after "seeked" is still the previous one
 
 for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
@@ -43,12 +43,7 @@ page.addEventListener("shown", ({ detail: { x, y, positive, box } }) => {
   again();
 });
 page.addEventListener("undo", () => state.mode === "video" && state.followed.length && stop(state.followed.at(-1).number));
-page.addEventListener("clear", () => {
-  if (state.mode !== "video" || !state.followed.length) return;
-  forget();
-  drop();
-  look();
-});
+page.addEventListener("clear", () => state.mode === "video" && state.followed.length && restart());
 page.addEventListener("refused", () => clip.pause());
 page.addEventListener("mapped", () => isVisible(state.frame) && film?.resolve?.());
 for (const name of ["refused", "turned"]) page.addEventListener(name, () => film?.reject?.());
@@ -60,19 +55,18 @@ page.addEventListener("turned", () => {
   if (state.mode === "video" && state.clip) view.show(clip);
 });
 $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
-$("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
+$("seek").addEventListener("input", () => {
+  still ??= drawn(clip.width, clip.height, (context) => context.drawImage(clip, 0, 0, clip.width, clip.height));
+  clip.currentTime = ($("seek").value / $("seek").max) * clip.duration;
+});
 $("frame").addEventListener("click", async () => emit("file", (await shown()).file));
 $("save-clip").addEventListener("click", save);
 $("rate").addEventListener("change", control);
-$("side").addEventListener("change", () => {
-  forget(); // its objects are in pixels of the old size
-  resize();
-  drop();
-  look();
-});
+$("side").addEventListener("change", restart);
 
 clip.requestVideoFrameCallback(function onFrame(now, { mediaTime }) {
   visibleTime = mediaTime;
+  still = null;
   if (view.image === clip) view.draw();
   look();
   clip.requestVideoFrameCallback(onFrame);
@@ -148,13 +142,20 @@ function close() {
 function control() {
   $("play").textContent = clip.paused ? "Play" : "Pause";
   $("seek").hidden = Boolean(clip.srcObject);
-  $("seek").value = String(clip.duration ? (clip.currentTime / clip.duration) * STEPS : 0);
+  $("seek").value = String(clip.duration ? (clip.currentTime / clip.duration) * $("seek").max : 0);
   const time = clip.srcObject ? "live" : `${clip.currentTime.toFixed(1)} of ${(clip.duration || 0).toFixed(1)} s`;
   $("time").textContent = time;
   $("seek").setAttribute("aria-valuetext", time);
   $("save-clip").hidden = Boolean(clip.srcObject);
   const speed = pace ? `about ${pace.toFixed(1)}` : "0.3 to 0.4 (on two cores)";
   $("pace").textContent = engine.remote ? `A followed clip plays at ${speed} of its speed. A lower size or rate makes it faster.` : "";
+}
+
+function restart() {
+  forget(); // its objects are in pixels of the old size
+  resize();
+  drop();
+  look();
 }
 
 /** Shows the frame at a time; resolves when its masks are painted. */
@@ -188,14 +189,13 @@ function drop() {
 }
 
 /** The visible frame: the segmented one, or the clip's current one. */
-const shown = async () => (view.image === clip ? grab() : state.frame);
+const shown = async () => (view.image === clip ? grab(still) : state.frame);
 
 const isVisible = (frame) => frame?.time === clip.currentTime && frame.visibleTime === visibleTime;
 
-async function grab() {
-  const at = { time: clip.seeking ? visibleTime : clip.currentTime, visibleTime };
-  const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${at.time.toFixed(2)}s.jpg`);
-  return { ...picture, ...at };
+async function grab(seen = null) {
+  const at = { time: seen ? visibleTime : clip.currentTime, visibleTime };
+  return { ...(await jpegOf(seen ?? clip, clip.width, clip.height, `${baseName(state.clip.name)}-${at.time.toFixed(2)}s.jpg`)), ...at };
 }
 
 /** Segments the visible frame, unless a request is running, the clip is seeking, or nothing has changed. */
