@@ -13,8 +13,8 @@ from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_regions
+from tests.model.conformance.conftest import Shared
 from tests.model.conformance.models import EXACT, MODELS, asked_of
-from tests.model.conformance.shared import Shared
 
 
 class TestImages(Shared, testing.ImageTests):

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from lexiseg_model.catalogue import importing
-from lexiseg_model.catalogue.method import methods
+from tests.model import imports
 
 
 def drawn(kind: Callable[[Any], Any], config: Any, seed: int, noise: float = 0.1) -> Any:
@@ -32,5 +31,4 @@ def imported(method: str, save: Callable[[Path, int], None], seed: int = 0) -> P
     """A model directory; what `save` wrote lies beside it in `hub`."""
     place = Path(_home().name) / method / str(seed)
     save(place / "hub", seed)
-    own = methods()[method]
-    return importing.import_model(own, "small", importing.read_options(own, {"checkpoint": place / "hub"}), place)
+    return imports.imported(method.replace("_", "-"), "small", place, checkpoint=place / "hub")

@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.features import Plan
@@ -25,11 +24,7 @@ def noisy(rgb: Picture, seed: int) -> Picture:
     """The same scene once more, through a sensor and an encoder."""
     chance = np.random.default_rng(seed)
     spoiled = rgb + chance.normal(0, np.sqrt(READ_NOISE**2 + SHOT_NOISE * rgb))
-    return through_jpeg(spoiled.clip(0, 255).astype(np.uint8))
-
-
-def through_jpeg(rgb: NDArray[np.uint8]) -> Picture:
-    content = pictures.encoded(Image.fromarray(rgb), "JPEG", quality=80)
+    content = pictures.encoded(Image.fromarray(spoiled.clip(0, 255).astype(np.uint8)), "JPEG", quality=80)
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
