@@ -16,7 +16,7 @@ typedef struct {
 } Map;
 
 /* The winner of each cell: the first of the highest rows. `best` [h * w] is working memory. */
-static void find_winners(const float *logits, int64_t k, int64_t cells, float *best, uint16_t *winners) {
+WIDEST static void find_winners(const float *logits, int64_t k, int64_t cells, float *best, uint16_t *winners) {
     memcpy(best, logits, (size_t)cells * sizeof(float));
     memset(winners, 0, (size_t)cells * sizeof(uint16_t));
     for (int64_t row = 1; row < k; row++) {
