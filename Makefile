@@ -47,7 +47,10 @@ $(VENV)/.serve: SHELL := /bin/bash
 # Bytecode is written as modules are imported: a service imports one in four of those installed.
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
 ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | sed -unE '$(PROGRESS)'
-# Beside a pip, which keeps one core busy: the kernel, and the bytecode of torch, which the first start would write.
+# Beside pip, which keeps one core busy: wheels of the libraries while it unpacks torch; then the kernel, and the bytecode
+# of torch, which the first start would write.
+FETCH = (rm -rf $(VENV)/wheels; PYTHONUNBUFFERED=1 $(BIN)/python -m pip wheel --disable-pip-version-check --progress-bar off \
+	$(PIP_ARGS) --no-deps -c constraints.txt -w $(VENV)/wheels -r requirements/serve.txt 2>&1 | sed -unE '$(PROGRESS)')
 ASIDE = (cd model && PYTHONUNBUFFERED=1 $(abspath $(BIN))/python setup.py build_ext --inplace \
 	--build-lib $(abspath $(VENV))/kernel --build-temp $(abspath $(VENV))/kernel 2>&1 | sed -unE '$(PROGRESS)'; \
 	$(abspath $(BIN))/python -c "import torch" 2>/dev/null)
@@ -55,7 +58,7 @@ APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Us
 TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/write_glosses.py model/lexiseg_model model/lexiseg_train model/lexiseg_falcon service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
 .DEFAULT_GOAL := help
-# Two pips at once would tear the environment.
+# Two pips that install at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help serve full site test tools quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz released peers clean system-packages rig-packages
@@ -184,12 +187,13 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 SERVED := labels model clients/python .
 $(VENV)/.serve: $(PROJECT_FILES) constraints.txt requirements/serve.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg into $(VENV), once: a minute or two, 1.2 GB on disk with the torch of a CPU. What pip does:"
-	@$(call ALOUD,"1 of 3: torch",-c constraints.txt -r requirements/build.txt torch)
-	@$(ASIDE) & $(call ALOUD,"2 of 3: the libraries",--no-deps -c constraints.txt -r requirements/serve.txt); \
+	@set -o pipefail; $(FETCH) & $(call ALOUD,"1 of 3: torch",-c constraints.txt -r requirements/build.txt torch); \
+		status=$$?; wait $$! || status=$$?; exit $$status
+	@$(ASIDE) & $(call ALOUD,"2 of 3: the libraries",--no-deps --no-index $(VENV)/wheels/*.whl); \
 		status=$$?; wait; exit $$status
 	@export LEXISEG_WITHOUT_KERNEL=1; \
 		$(call ALOUD,"3 of 3: lexiseg itself",--no-deps --no-build-isolation -v $(addprefix -e ./,$(SERVED)))
-	@rm -rf $(addprefix $(VENV)/lib/python*/site-packages/torch/,test bin/test_* bin/*Test)
+	@rm -rf $(VENV)/wheels $(addprefix $(VENV)/lib/python*/site-packages/torch/,test bin/test_* bin/*Test)
 	@touch $@
 
 $(VENV)/.full: $(PROJECT_FILES) constraints.txt $(KERNEL) | $(BIN)/pip
