@@ -35,12 +35,6 @@ def per_class(report: Report) -> dict[str, float]:
     return dict(zip(report.classes, report.scores.per_class.tolist(), strict=True))
 
 
-def test_mistakes_are_counted_per_class(tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["red", "green"], (["rrgg"], [[0, 1, 1, 1]]))
-
-    assert per_class(evaluate(ColourSegmenter(), data)) == {"red": 50, "green": pytest.approx(200 / 3)}
-
-
 def test_where_there_is_a_background_nobody_answers_for_it(tmp_path: Path) -> None:
     data = write_set(tmp_path, ["background", "red", "green"], (["r.gb"], [[1, 0, 2, 0]]))
 

@@ -100,13 +100,6 @@ def test_a_submitted_task_shows_its_last_marks_or_background(state: str, tmp_pat
     assert classes_of(read_own(tmp_path)) == {"a.jpg": ["dog"], "b.jpg": expected}
 
 
-def test_predictions_count_where_nobody_has_submitted_anything(tmp_path: Path) -> None:
-    photographs(tmp_path, "a.jpg")
-    write(tmp_path / "tasks.json", [{"data": {"image": "a.jpg"}, "predictions": [{"result": [mark()]}]}])
-
-    assert classes_of(read_own(tmp_path)) == {"a.jpg": ["dog"]}
-
-
 PAIR = {"left": "a.jpg", "right": "b.jpg"}
 PICTURES: dict[str, tuple[dict[str, Any], list[dict[str, Any]], dict[str, list[str]]]] = {
     "by the names of the pictures": (
@@ -246,7 +239,7 @@ def test_a_class_of_pictures_that_do_not_count_is_none(tmp_path: Path) -> None:
     assert read_own(tmp_path).classes == ("background", "dog")
 
 
-def test_photographs_without_a_mark_are_counted_unless_they_are_reviewed(tmp_path: Path) -> None:
+def test_photographs_without_a_mark_are_counted_unless_reviewed_or_labelled_in_another_layout(tmp_path: Path) -> None:
     coco(tmp_path, [None, None])
     content = json.loads((tmp_path / "a.json").read_text())
     content["annotations"].pop()
@@ -256,9 +249,13 @@ def test_photographs_without_a_mark_are_counted_unless_they_are_reviewed(tmp_pat
 
     assert classes_of(own) == {"a.jpg": ["dog"], "b.jpg": []}
     assert any("1 of 2 photographs" in each and "such as b.jpg, have no annotation" in each for each in own.warnings)
-    content["images"] = [each | {"reviewed": True} for each in content["images"]]
-    write(tmp_path / "a.json", content)
+    reviewed = content | {"images": [each | {"reviewed": True} for each in content["images"]]}
+    write(tmp_path / "a.json", reviewed)
     assert read_own(tmp_path).warnings == ()
+    write(tmp_path / "a.json", content)
+    write(tmp_path / "b.json", {"shapes": [{"label": "cat", "points": CORNERS}], "imagePath": "b.jpg"})
+    both = read_own(tmp_path)
+    assert (classes_of(both), both.warnings) == ({"a.jpg": ["dog"], "b.jpg": ["cat"]}, ())
 
 
 def test_all_layouts_of_a_folder_are_read_and_a_photograph_has_its_first_labels(tmp_path: Path) -> None:
@@ -276,20 +273,6 @@ def test_all_layouts_of_a_folder_are_read_and_a_photograph_has_its_first_labels(
 
     assert own.layout == "COCO, Labelme, CVAT"
     assert classes_of(own) == {"a.jpg": ["dog"], "b.jpg": ["fox"], "c.jpg": ["cat"]}
-    assert own.warnings == ()
-
-
-def test_a_photograph_without_labels_in_one_layout_has_those_of_another(tmp_path: Path) -> None:
-    coco(tmp_path, [None, None])
-    content = json.loads((tmp_path / "a.json").read_text())
-    content["annotations"].pop()
-    write(tmp_path / "coco.json", content)
-    (tmp_path / "a.json").unlink()
-    write(tmp_path / "b.json", {"shapes": [{"label": "cat", "points": CORNERS}], "imagePath": "b.jpg"})
-
-    own = read_own(tmp_path)
-
-    assert classes_of(own) == {"a.jpg": ["dog"], "b.jpg": ["cat"]}
     assert own.warnings == ()
 
 

@@ -135,14 +135,10 @@ def one(folder: Path, files: dict[str, bytes]) -> ShardPairs:
     return ShardPairs([folder / "00000.tar"])
 
 
-def test_the_text_file_takes_precedence_over_the_json(tmp_path: Path) -> None:
+def test_the_json_has_a_caption_where_the_text_file_is_empty_and_only_if_told_so(tmp_path: Path) -> None:
     about = json.dumps({"caption": "another"}).encode()
-
-    assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0).captions == ("words",)
-
-
-def test_an_empty_text_file_takes_the_caption_of_the_json_only_if_told_so(tmp_path: Path) -> None:
-    about = json.dumps({"caption": "another"}).encode()
+    full = one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about})
+    assert full.read(0).captions == ("words",)
     shards = one(tmp_path, {"a.jpg": photograph(1), "a.txt": b" \n", "a.json": about})
 
     told = open_pairs(tmp_path, json_captions=True)

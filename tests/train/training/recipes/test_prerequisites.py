@@ -35,26 +35,12 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_prerequisite_is_trained_once_with_the_seed_and_pairs_of_its_dependant(tmp_path: Path) -> None:
+def test_a_prerequisite_is_trained_once_with_the_seed_and_pairs_of_its_dependant_and_resumes_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "clip" / "clip.safetensors"
     planned = above(tmp_path, file)
     assert [first.recipe.out for first in untrained_prerequisites(planned)] == [tmp_path / "clip"]
-
-    assert train_prerequisites(planned) == ""
-    written = file.stat().st_mtime_ns
-    assert train_prerequisites(planned) == ""
-
-    assert file.stat().st_mtime_ns == written
-    trained = (tmp_path / "clip" / "recipe.yaml").read_text()
-    assert "seed: 3\n" in trained
-    assert "held_out: 2\n" in trained
-    assert (tmp_path / "clip" / "card.yaml").is_file()
-    assert list(untrained_prerequisites(planned)) == []
-
-
-def test_a_stopped_prerequisite_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "clip" / "clip.safetensors"
-    planned = above(tmp_path, file)
     with monkeypatch.context() as stopped:
         stopped.setattr(Run, "progress", 0.5)
         stopped.setattr(Run, "_run_steps", lambda *_: "SIGTERM at step 1; start it again to resume")
@@ -65,6 +51,14 @@ def test_a_stopped_prerequisite_resumes(tmp_path: Path, monkeypatch: pytest.Monk
     assert not is_finished(file)
     assert train_prerequisites(planned) == ""
     assert is_finished(file)
+    written = file.stat().st_mtime_ns
+    assert train_prerequisites(planned) == ""
+    assert file.stat().st_mtime_ns == written
+    trained = (tmp_path / "clip" / "recipe.yaml").read_text()
+    assert "seed: 3\n" in trained
+    assert "held_out: 2\n" in trained
+    assert (tmp_path / "clip" / "card.yaml").is_file()
+    assert list(untrained_prerequisites(planned)) == []
 
 
 def test_a_missing_file_of_a_prerequisite_is_reported_by_its_dependant(tmp_path: Path) -> None:
