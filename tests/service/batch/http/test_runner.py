@@ -1,15 +1,21 @@
 """Jobs go on through refusals, full disks, and gateways that stop."""
 
+import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.ledger.job import Ledger
+from lexiseg_service.batch.runner import part_path
 from lexiseg_service.errors import QueueFull, ServiceError
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.records.sqlite import FILE, SqliteStore
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
 from tests.service.gateway.known_backend import GatedBackend, KnownBackend
 from tests.waiting import until
@@ -83,6 +89,16 @@ def test_two_gateways_share_a_job_and_answer_each_picture_once(tmp_path: Path) -
 
         assert numbers(client, job["id"]) == list(range(COUNT))
         assert sum(len(backend.asked) for backend in backends) == COUNT
+
+
+def test_a_picture_that_is_answered_twice_has_one_line(tmp_path: Path) -> None:
+    with gateway(tmp_path) as client, closing(Ledger(SqliteStore(tmp_path / FILE))) as ledger:
+        job = finished(client, create(client, zipped({"a.png": PNG})))
+        found = lines(client, job["id"])
+        Files(str(tmp_path / "jobs"), "").write(part_path(job["id"], "late"), json.dumps(found[0]).encode())
+        assert ledger.commit(job["id"], "late", {0: False}, 10)  # by a gateway that was taken for gone
+
+        assert [line["number"] for line in lines(client, job["id"])] == [0]
 
 
 def test_jobs_that_have_ended_are_removed_after_the_days_that_they_are_kept(tmp_path: Path) -> None:
