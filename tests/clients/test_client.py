@@ -63,16 +63,6 @@ def test_all_forms_of_a_mask_are_the_same_mask(client: Client) -> None:
         assert all(np.array_equal(a.mask, b.mask) for a, b in zip(first, other, strict=True))
 
 
-def test_pixels_pillow_and_a_lossless_file_are_one_image(client: Client) -> None:
-    pixels = np.asarray(CHINA)
-
-    answers = [client.segment(image, CLASSES) for image in (pixels, CHINA, pictures.encoded(CHINA, "PNG"))]
-
-    scores = [[(segment.label, segment.score, segment.area) for segment in answer] for answer in answers]
-    assert scores[0] == scores[1] == scores[2]
-    assert answers[0].image_id == answers[1].image_id
-
-
 def test_every_option_reaches_the_server(client: Client) -> None:
     result = client.segment(
         JPEG,

@@ -61,25 +61,16 @@ def test_label_studio_gets_a_task_for_each_picture(client: Client, folder: Path)
     assert {task["predictions"][0]["model_version"] for task in tasks} == {f"lexiseg-tiny-{digest[:12]}"}
 
 
-def test_one_damaged_picture_costs_itself_alone(client: Client, folder: Path) -> None:
-    (folder / "damaged.jpg").write_bytes(b"no picture")
-
-    made = client.label_folder(folder, CLASSES)
-
-    assert made.labelled == 2
-    assert list(made.failed) == [folder / "damaged.jpg"]
-    assert len(json.loads((made.out / "annotations/instances_default.json").read_text())["images"]) == 2
-
-
 def test_the_same_call_asks_about_what_is_not_done_and_what_has_changed(client: Client, folder: Path) -> None:
     asked: list[tuple[int, int | None]] = []
     (folder / "damaged.jpg").write_bytes(b"no picture")
-    client.label_folder(folder, CLASSES, to="yolo", progress=False)
+    first = client.label_folder(folder, CLASSES, to="yolo", progress=False)
     (folder / "damaged.jpg").write_bytes((folder / "china.jpg").read_bytes())
     (folder / "china.jpg").write_bytes(pictures.encoded(pictures.small("flower", 120), "JPEG"))
 
     made = client.label_folder(folder, CLASSES, to="yolo", progress=lambda *step: asked.append(step))
 
+    assert (first.labelled, list(first.failed)) == (2, [folder / "damaged.jpg"])
     assert (made.labelled, made.failed, made.not_yet) == (3, {}, {})
     assert asked == [(2, 3), (3, 3)]
     listed = [line for name in ("train.txt", "val.txt") for line in (made.out / name).read_text().split()]
