@@ -69,9 +69,16 @@ class Patient:
         return content
 
     def kill(self, role: Callable[[psutil.Process], bool]) -> None:
-        """Kill the gateway or a worker; the supervisor starts it again."""
-        children = psutil.Process(self.process.process.pid).children()
-        victim = next(child for child in children if role(child))
+        """Kill the gateway or a worker, once one listens; the supervisor starts it again."""
+        victims: list[psutil.Process] = []
+
+        def is_there() -> bool:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                victims[:] = filter(role, psutil.Process(self.process.process.pid).children())
+            return bool(victims)
+
+        until(is_there, TO_START, self.process.last_lines)
+        victim = victims[0]
         victim.kill()
         until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
 
@@ -82,5 +89,5 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 def is_gateway(process: psutil.Process) -> bool:
-    """Whether it is the gateway."""
-    return not is_worker(process)
+    """Whether it is the gateway: it listens at a port."""
+    return any(each.status == psutil.CONN_LISTEN for each in process.net_connections("tcp"))
