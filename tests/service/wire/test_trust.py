@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lexiseg_client.stubs import worker_pb2 as pb
@@ -22,10 +23,29 @@ from lexiseg_service.wire.trust import TOKEN, Trust
 from lexiseg_service.worker.grpc_server import worker_server
 from tests.service.fleet.workers import Someone, question, started
 from tests.service.gateway.known_backend import answer
-from tests.service.wire.certificates import WORKER, Authority
 
 SECRET = "a token of more than sixteen"
 SECONDS = 10.0
+WORKER = "lexiseg-worker"
+
+
+class Authority:
+    """Signs certificates into folders, one a name, as LEXISEG_WORKER_TLS wants them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._authority = trustme.CA()
+
+    def settings_of(self, name: str, trusts: "Authority | None" = None) -> dict[str, Any]:
+        """Settings of a gateway or worker with a DNS name in its certificate; it may trust another authority."""
+        issued = self._authority.issue_cert(name)
+        folder = self._folder / name
+        folder.mkdir(exist_ok=True)
+        (trusts or self)._authority.cert_pem.write_to_path(folder / "ca.crt")
+        (folder / "tls.crt").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(folder / "tls.key")
+        return {"worker_tls": folder}
 
 
 @pytest.fixture
