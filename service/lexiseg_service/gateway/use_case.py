@@ -144,7 +144,7 @@ class UseCase:
         """The class list as it is stored: each example image is replaced by a small picture inside the list."""
         if not has_examples(class_list.classes):
             return class_list
-        model = find_card(self._settings.default_model, self.backend.cards()).name
+        model = self.card(self._settings.default_model).name
         request = WorkerRequest(None, Vocabulary(()), model, **self.origin(caller, time.monotonic()))
         return await self._desk.stored_form(class_list, request)
 
@@ -172,7 +172,7 @@ class UseCase:
     def _model(self, question: Question) -> tuple[ModelCard, str]:
         """The card for a request, and the model name for workers: with the version, if the request names one."""
         named = question.model or self._settings.default_model
-        card = find_card(named, self.backend.cards())
+        card = self.card(named)
         has_version = named is not None and "@" in named
         return card, str(ModelName.from_card(card)) if has_version else card.name
 

@@ -28,7 +28,7 @@ from lexiseg_model.types import Segment, Task
 from lexiseg_service.adapters.tools import image_of_text
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.use_case import UseCase, find_card
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.reader import refusal_of
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import PointInput, Question
@@ -257,7 +257,7 @@ class ToolService:
     async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:
         """Ask a question about a picture; a task other than prompt that the model lacks becomes semantic."""
         question = {name: value for name, value in fields.items() if value is not None}
-        able = find_card(question.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
+        able = self._use_case.card(question.get("model") or self._settings.default_model).tasks
         question["task"] = task if task in able or task == "prompt" else "semantic"
         content = None if picture.id is not None else picture.content
         answer = await self._use_case.segment(validate(Question, question), ImageSource(content, picture.id), caller)

@@ -212,15 +212,13 @@ class WebPages:
 
     def _check_names(self, hosts: list[str]) -> None:
         for host in hosts:  # none in HTTP/1.0, which no browser speaks
-            if not self._is_ours(name_in(host)):
+            name = name_in(host)
+            is_listed = EVERY in self._names or name in self._names or is_loopback(name)
+            if not is_listed and (self._on_loopback or address_of(name) is None):
                 expected = "localhost" if self._on_loopback else "localhost or an IP address"
                 raise UnknownHost(
                     f"Host: expected {expected}, got {host[:MAX_SHOWN_NAME]!r}; LEXISEG_ALLOWED_HOSTS names others"
                 )
-
-    def _is_ours(self, name: str) -> bool:
-        is_listed = EVERY in self._names or name in self._names
-        return is_listed or is_loopback(name) or (not self._on_loopback and address_of(name) is not None)
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuse a write of another site; browsers send Sec-Fetch-Site over TLS and to localhost, else only Origin."""

@@ -111,24 +111,6 @@ def _flat_fields() -> dict[str, Any]:
     return {"request": {"type": "string", "description": "all other fields, as one JSON object"}, **properties}
 
 
-def _flat_form() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "title": "SegmentForm",
-        "description": "The multipart/form-data form of POST /segment: single fields, or all of them as `request`.",
-        "required": ["image"],
-        "additionalProperties": False,
-        "properties": {
-            "image": {
-                "type": "string",
-                "format": "binary",
-                "description": f"image file: {STILL_FORMATS}; up to {MAX_IMAGES} of them, each a field of its own",
-            },
-            **_flat_fields(),
-        },
-    }
-
-
 def _plain(described: dict[str, Any]) -> dict[str, Any]:
     """A field of a form, without null and without a default, which /docs would fill in and send."""
     (kind, *_) = [option for option in described.get("anyOf", [{}]) if option.get("type") != "null"]
@@ -263,7 +245,21 @@ def secure(schema: dict[str, Any], open_to_all: Container[str], *, required: boo
 def complete(schema: dict[str, Any], more: Iterable[type[BaseModel]]) -> None:
     """Add the component schemas of the hand-written parts and `more`, and drop FastAPI's own errors."""
     components = schema["components"]["schemas"]
-    components["SegmentForm"] = _flat_form()
+    components["SegmentForm"] = {
+        "type": "object",
+        "title": "SegmentForm",
+        "description": "The multipart/form-data form of POST /segment: single fields, or all of them as `request`.",
+        "required": ["image"],
+        "additionalProperties": False,
+        "properties": {
+            "image": {
+                "type": "string",
+                "format": "binary",
+                "description": f"image file: {STILL_FORMATS}; up to {MAX_IMAGES} of them, each a field of its own",
+            },
+            **_flat_fields(),
+        },
+    }
     own: tuple[type[BaseModel], ...] = (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput)
     for model in (*own, *more):
         described = model.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -20,6 +19,7 @@ from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.validation import off_event_loop, parse_object, validate
 
 M = TypeVar("M", bound=BaseModel)
+Open = Callable[[], BinaryIO]
 
 
 def form_schema(archive: str, schema: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
         return
     # In the state directory, if there is one: other folders may be in memory.
     folder = settings.state_dir or settings.trainings
-    form = await body.read_form(request, settings.limits, partial(_temporary_file, folder))
+    form = await body.read_form(request, settings.limits, cast("Open", partial(TemporaryFile, dir=folder)))
     try:
         archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
         texts = [body.text_of("request", value, settings.limits) for value in form.getlist("request")]
@@ -58,7 +58,3 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
         yield validate(schema, content), archives[0].file
     finally:
         await form.close()
-
-
-def _temporary_file(folder: Path | None) -> BinaryIO:
-    return cast("BinaryIO", TemporaryFile(dir=folder))
