@@ -73,10 +73,19 @@ def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def require_named_weights(card: ModelCard, how_to_provide: str) -> None:
-    """Raises WeightsError, which says how to provide them, where a card names no weights and no hub has any."""
+def require_named_weights(card: ModelCard, what: str, arguments: str) -> None:
+    """Raise WeightsError, which says how `what` is imported, where a card names no weights and no hub has any."""
     if card.weights_sha256 is None:
-        raise WeightsError(how_to_provide)
+        raise WeightsError(
+            f"{card.name} has no weights here. Either import {what}, `lexiseg models import --method "
+            f"{card.method.replace('_', '-')} {arguments}` with LEXISEG_MODELS_DIR set, or put a model directory "
+            "(card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
+        )
+
+
+def n_layers(state: Iterable[str], pattern: str | re.Pattern[str]) -> int:
+    """One more than the largest number that a pattern finds at the beginning of a name; 1 where it finds none."""
+    return 1 + max((int(match[1]) for name in state if (match := re.match(pattern, name))), default=0)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from open_clip.transformer import TextTransformer
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.weights import for_inference, listed, names_in_network, naming_files
+from lexiseg_model.catalogue.weights import for_inference, listed, n_layers, names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.scale import LearnedScale
@@ -181,8 +181,8 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
         return {
             "n_queries": len(state[f"{HEAD}predictor.query_embed.weight"]),
             "mask_width": state[f"{HEAD}predictor.query_embed.weight"].shape[1],
-            "decoder_layers": _count(DECODER_LAYER, state),
-            "text_layers": _count(TEXT_LAYER, state),
+            "decoder_layers": n_layers(state, DECODER_LAYER),
+            "text_layers": n_layers(state, TEXT_LAYER),
             "text_width": state["text.token_embedding.weight"].shape[1],
             "embedding": len(state["image_projector.second.weight"]),
             "projector_hidden": len(state["image_projector.first.weight"]),
@@ -191,7 +191,3 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
         }
     except KeyError as error:
         raise WeightsError(f"not the weights of S-Seg: no {error.args[0]}; got {listed(sorted(state))}") from None
-
-
-def _count(layer: re.Pattern[str], state: dict[str, Tensor]) -> int:
-    return 1 + max((int(match[1]) for match in map(layer.match, state) if match), default=0)

@@ -32,11 +32,6 @@ from lexiseg_model.types import Refinement, Region
 
 EPSILON = 1e-6
 MIN_SCORE = 1e-8  # lower bound of scores before a logarithm
-HOW_TO_PROVIDE = (
-    "s-seg has no weights here, and its authors released none. Either import a checkpoint of your own training, "
-    "`lexiseg models import --method s-seg --checkpoint FILE NAME` with LEXISEG_MODELS_DIR set, or put a model "
-    "directory (card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
-)
 
 
 def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
@@ -191,7 +186,11 @@ class SSegSegmenter(ClipSegmenter):
         return shares * likely
 
 
-require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
+require_weights = partial(
+    require_named_weights,
+    what="a checkpoint of your own training, as the authors released none",
+    arguments="--checkpoint FILE NAME",
+)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:

@@ -41,12 +41,6 @@ from lexiseg_model.types import Refinement, Region
 
 EXAMPLE_MASKS = 0.9, 0.1  # mask values of a class by example, on the shown region and on its whole picture
 
-HOW_TO_PROVIDE = (
-    "tcl has no weights here. Either import the authors' checkpoint, `lexiseg models import --method tcl "
-    "--checkpoint tcl.pth --clip ViT-B-16.pt tcl` with LEXISEG_MODELS_DIR set, or put a model directory "
-    "(card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
-)
-
 
 class TclSegmenter(ClipSegmenter):
     """TCL on one device."""
@@ -122,7 +116,9 @@ class TclSegmenter(ClipSegmenter):
         return windowed.merge(of_windows(), layout, self._execution.precision)
 
 
-require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
+require_weights = partial(
+    require_named_weights, what="the authors' checkpoint", arguments="--checkpoint tcl.pth --clip ViT-B-16.pt tcl"
+)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:

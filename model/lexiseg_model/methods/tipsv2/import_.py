@@ -24,7 +24,7 @@ from lexiseg_model.catalogue.transformers_model import (
     require_tokenizer,
     require_transformers,
 )
-from lexiseg_model.catalogue.weights import naming_files
+from lexiseg_model.catalogue.weights import n_layers, naming_files
 from lexiseg_model.errors import WeightsError
 
 IMAGES, TEXTS = "_vision.npz", "_text.npz"  # ends of the names
@@ -76,13 +76,13 @@ def read_released(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Tens
         if positions < 2:
             raise WeightsError(f"{files[0]}: pos_embed of {positions} positions; expected one more than cells")
         vision = {
-            "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),
+            "num_hidden_layers": n_layers(arrays, r"blocks\.(\d+)\."),
             "mlp_ratio": arrays["blocks.0.mlp.fc1.bias"].numel() / width,
             "image_size": math.isqrt(positions - 1) * patch,
             "patch_size": patch,
         }
         text = {
-            "num_hidden_layers": _count(arrays, r"transformer\.resblocks\.(\d+)\."),
+            "num_hidden_layers": n_layers(arrays, r"transformer\.resblocks\.(\d+)\."),
             "intermediate_size": arrays["transformer.resblocks.0.mlp.c_fc.bias"].numel(),
             "vocab_size": len(arrays["token_embedding.weight"]),
         }
@@ -100,10 +100,6 @@ def _arrays(file: Path) -> dict[str, Tensor]:
             return {name: torch.from_numpy(archive[name]).float() for name in archive.files}
     except Exception as error:  # zipfile, numpy and torch raise errors of many types
         raise WeightsError(f"{file} is damaged, cut short, or no archive of arrays: {error}") from None
-
-
-def _count(arrays: dict[str, Tensor], pattern: str) -> int:
-    return 1 + max((int(match[1]) for name in arrays if (match := re.match(pattern, name))), default=0)
 
 
 def _renamed(arrays: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from lexiseg_model.catalogue.transformers_model import (
     build_network,
     require_transformers,
 )
-from lexiseg_model.catalogue.weights import require_named_weights, settings_of
+from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip.images import prepare_tiles
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter, PatchTextSettings
 from lexiseg_model.clip.text import ChunkedTower, rows_digest
@@ -114,7 +114,5 @@ def require_weights(card: ModelCard) -> Options:
     require_transformers(NAME)
     entry = available()[card.name]
     if entry.hub is None:
-        require_named_weights(
-            card, f"{card.name} is on no hub; fetch its files (docs/methods.md), then {entry.command}"
-        )
+        raise WeightsError(f"{card.name} is on no hub; fetch its files (docs/methods.md), then {entry.command}")
     return Options(checkpoint=fetch_folder(entry, TEXT_FILES))

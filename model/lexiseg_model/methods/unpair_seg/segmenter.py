@@ -49,12 +49,6 @@ GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 PLACE_STRIDE = 8  # of the finest level; its cells distinguish objects in a video
 MIN_PROBABILITY = 1e-6  # lower bound before a logarithm
 UNLIKELY = 1e-30  # lower bound of class maps before a logarithm
-HOW_TO_PROVIDE = (
-    "unpair-seg has no weights here; CLIP's alone, from the hub, would find no masks. Either import the authors' "
-    "stage-one checkpoint, `lexiseg models import --method unpair-seg --checkpoint FILE [--clip FILE] unpair-seg` with "
-    "LEXISEG_MODELS_DIR set, or put a model directory of your own training (card.yaml and weights.safetensors) into "
-    "LEXISEG_MODELS_DIR"
-)
 
 
 class UnpairSegSegmenter(WithTexts, TorchPass):
@@ -267,7 +261,11 @@ def settings_of(card: ModelCard) -> UnpairSegSettings:
     return settings
 
 
-require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
+require_weights = partial(
+    require_named_weights,
+    what="the authors' stage-one checkpoint, as CLIP's weights find no masks",
+    arguments="--checkpoint FILE [--clip FILE] unpair-seg",
+)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmenter:
