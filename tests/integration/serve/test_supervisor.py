@@ -54,8 +54,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def children(server: Server) -> list[psutil.Process]:
-    """Two workers and a gateway, in the order in which they were started."""
-    return sorted(psutil.Process(server.process.pid).children(), key=lambda child: child.create_time())
+    """Two workers and a gateway, in any order: each may have been started anew."""
+    return psutil.Process(server.process.pid).children()
+
+
+def ready_workers(server: Server) -> dict[str, psutil.Process]:
+    """The workers by their names."""
+    until(lambda: readiness(server)["detail"] == "2 of 2 workers are ready")
+    return {path.name: child for child in children(server) for path in sockets(child)}
 
 
 def sockets(process: psutil.Process) -> list[Path]:
@@ -75,8 +81,7 @@ def resident_bytes(server: Server) -> int:
 
 
 def test_a_killed_worker_is_shown_and_started_again_while_the_other_answers(server: Server) -> None:
-    before = children(server)
-    before[0].kill()
+    ready_workers(server)["worker-0"].kill()
 
     until(lambda: bool(readiness(server)["degraded"]))
     said = readiness(server)
@@ -123,7 +128,7 @@ def test_the_allocator_returns_the_memory_of_large_images(server: Server) -> Non
 
 
 def test_a_removed_folder_of_sockets_is_noticed_and_there_again(server: Server) -> None:
-    workers = [child for child in children(server) if sockets(child)]
+    workers = list(ready_workers(server).values())
     folder = sockets(workers[0])[0].parent
     shutil.rmtree(folder)
 
