@@ -231,6 +231,7 @@ def test_a_word_that_no_picture_shows_goes_along_under_a_name_and_in_a_file(
     expect(other.locator("#chips li")).to_contain_text([WORD, "submarine"])
     expect_result(other, f"Found {WORD}.")
     context.close()
+    httpx.delete(f"{server.url}/v1/heads/our-gizmos").raise_for_status()
 
 
 def test_what_others_do_to_a_head_counts_and_pictures_are_taken_out(page: Page, server: Server) -> None:
