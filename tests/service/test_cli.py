@@ -27,6 +27,10 @@ def test_help_names_every_command() -> None:
     assert [command for command in COMMANDS if f"  {command.split()[0]} " not in shown] == []
 
 
+def test_a_misspelt_command_is_told_what_may_be_meant() -> None:
+    assert "No such command 'modles'. Did you mean 'models'" in CliRunner().invoke(app, ["modles"]).output
+
+
 @pytest.mark.parametrize("filename", [None, "state/vocabularies"])
 def test_what_the_system_refuses_is_one_line_with_the_path(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], filename: str | None

@@ -14,6 +14,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,6 +67,8 @@ class Commands(TyperGroup):
             return without_repeats(command)
         if (home := HOMES.get(name)) is not None:
             ctx.fail(f"`lexiseg {name.replace('.', ' ')}` comes with {home}: pip install {home}, or make full")
+        for near in [] if ctx.parent else get_close_matches(cmd_name, OWN):
+            self.get_command(ctx, near)  # Typer suggests the names of commands that are imported
         return None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
