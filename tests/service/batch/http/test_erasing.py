@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.http import jobs
 from lexiseg_service.batch.ledger.job import Ledger
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
@@ -59,8 +60,12 @@ def test_everything_is_erased_while_jobs_run(
 
 
 def test_an_erasure_that_fails_is_repeated_by_the_next_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "REPEAT_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "RECORD_SECONDS", 0.0)  # a failing one is repeated beyond them
+    attempts: list[str] = []
 
     def refuse(files: Files, name: str) -> None:
+        attempts.append(name)
         raise OSError(errno.ENOTEMPTY, "Directory not empty")
 
     with monkeypatch.context() as broken, gateway(tmp_path) as client:
@@ -68,6 +73,7 @@ def test_an_erasure_that_fails_is_repeated_by_the_next_gateway(tmp_path: Path, m
         broken.setattr(Files, "remove", refuse)
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
+        until(lambda: len(attempts) > 3)
     assert of_jobs(tmp_path)
 
     with gateway(tmp_path):

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.http.notices import WebhookSender
-from lexiseg_service.batch.ledger.job import Job, Ledger
+from lexiseg_service.batch.http import notices
+from lexiseg_service.batch.ledger.job import Ledger
 from lexiseg_service.batch.runner import Turns
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.records.store import StoreAway
@@ -51,15 +51,15 @@ def test_pictures_that_fail_and_the_room_that_is_left_are_seen(tmp_path: Path) -
 
 
 def test_a_webhook_that_is_given_up_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def take_any(sender: WebhookSender, url: str) -> None: ...
+    lookups = [["127.0.0.1"]]  # the host is known while the job is created, and not any more
 
-    async def give_up(sender: WebhookSender, job: Job, content: object) -> bool:
-        return False
+    async def resolve(host: str, port: int) -> list[str]:
+        return lookups.pop() if lookups else []
 
-    monkeypatch.setattr(WebhookSender, "check", take_any)
-    monkeypatch.setattr(WebhookSender, "send", give_up)
-    with gateway(tmp_path) as client:
-        webhook = {"url": "https://example.org/hook", "secret": "a secret of sixteen"}
+    monkeypatch.setattr(notices, "SystemResolver", lambda max_threads: resolve)
+    monkeypatch.setattr(notices, "PATIENCE", 0.0)
+    with gateway(tmp_path, webhook_networks="127.0.0.0/8") as client:
+        webhook = {"url": "http://example.org/hook", "secret": "a secret of sixteen"}
         finished(client, create(client, ARCHIVE, webhook=webhook))
 
         until(lambda: seen(client)['lexiseg_jobs_webhooks_total{result="given up"}'] == 1)

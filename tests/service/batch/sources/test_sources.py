@@ -26,13 +26,15 @@ def read(url: Path | str, id_column: str | None = None) -> dict[str, bytes | str
 
 def test_a_folder_is_walked_without_what_is_hidden(tmp_path: Path) -> None:
     jobs.folder(tmp_path, 3)
-    (tmp_path / "phone.HEIC").write_bytes(b"heic")
+    rarer: dict[str, bytes | str] = dict.fromkeys(("phone.HEIC", "a.jfif", "b.JPE", "c.pjpeg", "d.dib"), b"rarer")
+    for name in rarer:
+        (tmp_path / name).write_bytes(b"rarer")
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / ".trash").mkdir()
     (tmp_path / ".trash/a.jpg").write_bytes(b"")
 
     photographs: dict[str, bytes | str] = {f"day-{n % 2}/{n:03d}.jpg": jobs.picture(n) for n in range(3)}
-    assert read(tmp_path) == photographs | {"phone.HEIC": b"heic"}
+    assert read(tmp_path) == photographs | rarer
 
 
 def test_shards_are_read_in_place(tmp_path: Path) -> None:

@@ -73,6 +73,22 @@ def test_datumaro_reads_voc(lexiseg: CommandLine, album: Path, tmp_path: Path) -
             assert kind == "voc_segmentation" or {label for of, label, _ in found if of == "bbox"} == set(named)
 
 
+def test_labelmes_reader_opens_every_file(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    expected = truth(lexiseg, album, tmp_path / "coco")
+
+    lexiseg("segment", album, *QUESTION, "--format", "labelme", "--out", tmp_path / "out")
+    without = ("segment", album / f"{ODD[2]}.jpg", *QUESTION, "--threshold", 1, "--format", "labelme")
+    lexiseg(*without, "--out", tmp_path / "none")
+
+    files = sorted((tmp_path / "out").glob("[!.]*.json"))
+    *read, empty = ask_with("labelme_reads", *map(str, files), str(tmp_path / f"none/{ODD[2]}.json"))
+    assert empty["shapes"] == []
+    assert len(read) == len(ODD) + 1
+    named = {file.stem: {label for label, _ in each["shapes"]} for file, each in zip(files, read, strict=True)}
+    assert named["caf_"] == set(expected[LATIN])
+    assert {tuple(file["size"]) for file in read} == {(96, 64), (64, 96)}
+
+
 def test_a_voc_segment_without_a_label_is_an_object(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
     question = (album / f"{ODD[2]}.jpg", "-c", "object", "--point", "20,50", "--point", "50,10")
 

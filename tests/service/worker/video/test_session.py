@@ -84,6 +84,22 @@ async def test_tracks_are_numbered_over_frames_and_questions() -> None:
     assert [answer.state_reset for answer in received] == [False, False, True]
 
 
+async def test_after_a_frame_that_fails_in_its_answer_tracks_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with working() as worker:
+        async with stream(worker, question(tracking=True), frame(0)) as (sender, answers):
+            (first,) = await take(answers, 1)
+            with monkeypatch.context() as broken:
+                broken.setattr(worker.segmenter, "class_scores", None)
+                sender.give(frame(1))
+                (failed,) = await take(answers, 1)
+            sender.give(frame(2))
+            (last,) = await take(answers, 1)
+
+    assert failed.error is not None
+    assert [track_ids(first), track_ids(last)] == [(1, 2), (3, 4)]
+    assert last.state_reset
+
+
 async def test_smoothing_keeps_the_label_of_the_frames_before() -> None:
     amber = halves("a", "a")  # between red and green, a little nearer to red
     with working() as worker:
