@@ -186,7 +186,7 @@ async def test_a_head_in_detail_says_its_passes_and_its_features_serve_other_que
 
 
 async def test_many_pictures_wait_for_their_turn_and_hold_up_no_other_client() -> None:
-    reviewed = [sky(str(number)) for number in range(6)]
+    reviewed = [sky(str(number)) for number in range(12)]
     async with serving_tiny(queue_limit=1, api_keys=KEYS) as (client, backend):
         teaching = asyncio.create_task(
             client.post("/v1/heads", json={"name": "views", "classes": ["sky"], "pictures": reviewed}, headers=ANN)
@@ -198,4 +198,4 @@ async def test_many_pictures_wait_for_their_turn_and_hold_up_no_other_client() -
         made = await teaching
 
     assert (other.status_code, was_teaching) == (200, True)
-    assert (made.status_code, made.json()["pictures"]) == (201, 6)
+    assert (made.status_code, made.json()["pictures"]) == (201, 12)
