@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && /opt/lexiseg/bin/python -c "import pyarrow.parquet"
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/pyproject.toml model/README.md model/LICENSE model/NOTICE model/
-COPY model/lexiseg_model/__init__.py model/lexiseg_model/cards.py model/lexiseg_model/errors.py model/lexiseg_model/model_name.py model/lexiseg_model/types.py model/lexiseg_model/
+COPY model/lexiseg_model/__init__.py model/lexiseg_model/cards.py model/lexiseg_model/errors.py model/lexiseg_model/model_name.py model/lexiseg_model/runtimes.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY model/lexiseg_model/catalogue/__init__.py model/lexiseg_model/catalogue/available.py model/lexiseg_model/catalogue/available.yaml model/lexiseg_model/catalogue/store.py model/lexiseg_model/catalogue/
 COPY model/lexiseg_model/resources/__init__.py model/lexiseg_model/resources/lru.py model/lexiseg_model/resources/
 COPY model/lexiseg_model/kernel/__init__.py model/lexiseg_model/kernel/library.py model/lexiseg_model/kernel/teach.py model/lexiseg_model/kernel/
