@@ -140,9 +140,10 @@ def read_weights(path: Path, clip: State | None = None) -> State:
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     """Build the model of a flat state over a ConvNeXt, with an adapter if there is one; sizes follow from the
     weights."""
+    require_prefixes("Unpair-Seg", state, (CLIP, MASKS, ADAPTER))
     towers = clip_from_state(architecture, under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
-    masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
+    masks = restore_masks(state)
     if masks.sizes.channels != trunk.channels:
         expected, channels = list(masks.sizes.channels), list(trunk.channels)
         raise WeightsError(f"stage one was trained over maps of {expected} channels; {architecture} has {channels}")

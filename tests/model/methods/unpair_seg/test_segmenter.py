@@ -242,6 +242,11 @@ def test_weights_without_clip_say_which_one_belongs_to_them(tmp_path: Path) -> N
         read_weights(tmp_path / "stage1.pth")
 
 
+def test_tensors_of_another_network_are_refused() -> None:
+    with pytest.raises(WeightsError, match="not the weights of Unpair-Seg: unexpected surprise"):
+        restore(small.state() | {"surprise": torch.zeros(1)}, small.ARCHITECTURE)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "network."])
 def test_wrappers_of_training_and_its_losses_are_left_out(tmp_path: Path, prefix: str) -> None:
     wrapped = {prefix + key: value for key, value in whole().items()}
