@@ -153,8 +153,9 @@ def test_an_attention_policy_repeats_its_released_code(policy: PolicyName, tag: 
     assert_reference(cosines(vectors), f"logits_{policy}_{tag}")
 
 
-def test_positions_resized_by_size_are_reproduced_too() -> None:
-    assert_reference(cosines(unit_map("naclip", "size", "336x448")), "logits_naclip_336x448_size")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_positions_resized_by_size_are_reproduced_too(policy: PolicyName) -> None:
+    assert_reference(cosines(unit_map(policy, "size", "336x448")), f"logits_{policy}_336x448_size")
 
 
 @pytest.mark.parametrize("tag", SIZES)

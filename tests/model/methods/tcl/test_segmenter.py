@@ -6,20 +6,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip import windowed
-from lexiseg_model.features import Features, InferenceOptions, Layout, Plan
+from lexiseg_model.features import Features, InferenceOptions, Plan
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.network import MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
-from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry, Precision, Refinement
-from tests.model.methods.tcl import golden, small
-from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, assert_close
+from tests.model.methods.tcl import golden
+from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 from tests.once import kept
 
 CPU = torch.device("cpu")
@@ -52,7 +50,7 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@pytest.mark.parametrize("name", [name for name in golden.reference() if name.startswith(("mask_224", "mask_100"))])
+@pytest.mark.parametrize("name", [name for name in golden.reference() if name.startswith("mask_")])
 def test_masks_with_and_without_blend_and_refinement_equal_the_reference(name: str) -> None:
     _, tag, blend, refined = name.split("_")
     with_pamr = refined == "pamr1"
@@ -64,40 +62,35 @@ def test_masks_with_and_without_blend_and_refinement_equal_the_reference(name: s
     assert_close(ours[:, 2::step, 2::step], name, MASK_TOLERANCE[with_pamr])
 
 
-@pytest.mark.parametrize("refined", [False, True])
-def test_masks_of_windows_are_averaged(refined: bool) -> None:
-    model = small.segmenter()
-    words = bank_of(model, entries("cat", "sky"))
-    features = model.encode(photograph(50, 90))
-
-    def scores(of: Features) -> Tensor:
-        return model.refined_scores(of, words) if refined else model.class_scores(of, words)
-
-    layout = features.layout
-    assert layout is not None
-    assert len(layout.offsets) > 1
-    alone = []
-    for index, (top, left) in enumerate(layout.offsets):
-        window = slice(top, top + layout.tile[0]), slice(left, left + layout.tile[1])
-        parts = {name: features.tensors[name][index : index + 1] for name in model.maps}
-        guide = features.tensors["guide"][:, *window]
-        alone.append(scores(Features(layout.tile, parts | {"guide": guide}, Layout(layout.tile, layout.tile))))
-    torch.testing.assert_close(scores(features), windowed.mean_of_windows(alone, layout))
+@kept
+def sliding() -> Features:
+    """Of the windows of one picture. Shared: never change them."""
+    return segmenter().encode(golden.image("tcl/image500x700", 500, 700))
 
 
-@pytest.mark.parametrize(("refine", "probability"), [("none", 0.5), ("pamr", 0.4)])
-def test_the_background_has_the_published_thresholds(refine: Refinement, probability: float) -> None:
-    model = small.segmenter()
+@pytest.mark.parametrize("refine", ["none", "pamr"])
+def test_sliding_windows_equal_the_reference(refine: Refinement) -> None:
+    model, refined = segmenter(), refine == "pamr"
+    scores = model.refined_scores(sliding(), bank()) if refined else model.class_scores(sliding(), bank())
+    background = model.background_score(scores, None, refine) / model.probability_scale
 
-    assert model.background_score(torch.zeros(1, 2, 2), None, refine) == probability * model.probability_scale
+    for index, rows in enumerate((scores, torch.cat([background.expand(1, *scores.shape[1:]), scores]))):
+        full, name = windowed.resize(rows, (500, 700)), f"bg{index}_pamr{int(refined)}"
+        assert_close(full[:, 7::15, 7::15], f"slide_logit_{name}", MASK_TOLERANCE[refined])
+        assert (full.argmax(0).numpy() != golden.reference()[f"slide_label_{name}"]).mean() <= 1e-4
 
 
 def test_a_class_is_the_mean_of_its_unnormalised_templates() -> None:
-    model, classes = small.segmenter(), entries("cat")
-    rows = model.encode_texts(model.texts(classes))
+    classes = entries(*golden.ABOUT["classes"])
+    rows = segmenter().encode_texts(segmenter().texts(classes))
 
-    mean = rows.mean(0) / np.linalg.norm(rows.mean(0))
-    np.testing.assert_allclose(model.text_bank(classes, rows).vectors[0], mean, atol=1e-6)
+    assert_close(segmenter().text_bank(classes, rows).vectors, "classifier", SIMILARITY_TOLERANCE)
+
+
+def test_caption_rows_equal_the_reference() -> None:
+    rows = torch.from_numpy(segmenter().encode_texts(golden.ABOUT["captions"]))
+
+    assert_close(rows, "caption_features", EMBEDDING_TOLERANCE)
 
 
 @pytest.mark.parametrize(

@@ -217,9 +217,7 @@ SEEN = (150, 200)  # fills the upper three quarters of the input
 def restored() -> Restored:
     """By way of the importer; let go after these tests."""
     table = golden_weights.openclip_convnext_large_d_320()
-    images = {name: shape for name, shape in table.items() if name.startswith("visual.")}
-    texts = {CLIP + name: torch.zeros(shape) for name, shape in table.items() if name not in images}  # not asked here
-    state = golden.official() | golden_weights.build(images, SEED, prefix=CLIP) | texts
+    state = golden.official() | golden_weights.build(table, SEED, prefix=CLIP)
     adapter = RegionAdapter(golden.CHANNELS, 256, width=256, blocks=2)  # a new one changes nothing
     with pytest.MonkeyPatch.context() as patch:  # the weights themselves, of which a copy is 1.4 GB
         patch.setattr(nn.Module, "load_state_dict", partialmethod(nn.Module.load_state_dict, assign=True))
@@ -251,10 +249,17 @@ def encoded(whole: UnpairSegSegmenter) -> TileFeatures:
 
 
 @pytest.mark.slow
-def test_the_interface_gives_the_reference_s_proposals(
-    restored: Restored, whole: UnpairSegSegmenter, encoded: TileFeatures
-) -> None:
-    assert not restored.towers.quick_gelu
+@torch.inference_mode()
+def test_the_text_tower_has_exact_gelu_as_the_reference(restored: Restored) -> None:
+    tokens = torch.from_numpy(golden.reference()["clip_tokens"]).long()
+
+    rows: Tensor = restored.towers.model.encode_text(tokens)  # type: ignore[operator]  # open_clip is untyped
+
+    assert_close(rows, "clip_text_features", golden.FEATURES)
+
+
+@pytest.mark.slow
+def test_the_interface_gives_the_reference_s_proposals(whole: UnpairSegSegmenter, encoded: TileFeatures) -> None:
     assert lay_out(SEEN, 256, mode="released") == Canvas(golden.SIZE, (192, 256))
     features = whole.assemble(Plan(SEEN, tile(), Layout((192, 256), golden.SIZE)), encoded)
 
