@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_model.clip.windowed import mean_of_windows, place_windows, windows_of
+from lexiseg_model.clip.windowed import as_kept, mean_of_windows, place_windows, windows_of
 from lexiseg_model.features import Layout
 
 Lengths = st.integers(1, 90)
@@ -45,3 +45,9 @@ def test_scores_are_averaged_where_windows_overlap() -> None:
     scores = [torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[4.0, 8.0]]])]
 
     assert mean_of_windows(scores, layout).tolist() == [[[1, 3, 8]]]
+
+
+def test_features_that_are_kept_are_copies_without_the_rest_of_a_view() -> None:
+    (part,) = as_kept((torch.ones(2, 8)[:, 1:],), "exact")
+
+    assert part.untyped_storage().nbytes() == part.nbytes

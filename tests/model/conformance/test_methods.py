@@ -7,7 +7,7 @@ import torch
 
 from lexiseg_model import ClassEntry, Examples, Features, Proposing, Segmenter, Words, methods, testing
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.exportable import Exportable, TorchPass
 from lexiseg_model.testing.prompts import encoded_red
 from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import Shown, Vocabulary
@@ -111,6 +111,7 @@ class TestExamplesOfMasks(Shared):
 @asked_of(lambda _: True, EXACT)
 class TestExports(Shared):
     def test_another_runtime_is_given_the_pass_that_the_model_does(self, segmenter: Segmenter) -> None:
+        assert isinstance(segmenter, TorchPass)  # which torch.compile translates
         if not isinstance(segmenter, Exportable):
             assert not hasattr(segmenter, "image_network")
             return

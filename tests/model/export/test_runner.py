@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -246,6 +246,7 @@ def test_a_file_that_is_no_graph_is_refused(small_export: Path) -> None:
 def test_its_telemetry_cannot_be_imported() -> None:
     onnx_runtime.require_openvino()
 
+    assert "openvino-telemetry" in " ".join(requires("openvino") or [])  # still under this name
     assert sys.modules[onnx_runtime.TELEMETRY] is None
     assert not any(name.startswith(f"{onnx_runtime.TELEMETRY}.") for name in sys.modules)
 

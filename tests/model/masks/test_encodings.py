@@ -80,9 +80,11 @@ def test_what_is_no_label_map_is_refused(labels: LabelMap) -> None:
         encode_label_map(labels, 2)
 
 
-def test_a_text_that_does_not_fill_the_mask_is_refused() -> None:
+# "d0" is 20, "5" is 5, "K" is -5: 20 + 5 - 5 would be the 20 pixels of a 4 x 5 mask.
+@pytest.mark.parametrize("counts", ["5", "d0e0", "d05K"], ids=["too short", "too long", "a negative run"])
+def test_a_text_that_does_not_fill_the_mask_is_refused(counts: str) -> None:
     with pytest.raises(ShapeError, match="RLE"):
-        decode(Rle((4, 5), "5", 0, (0, 0, 0, 0)))
+        decode(Rle((4, 5), counts, 0, (0, 0, 0, 0)))
 
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))

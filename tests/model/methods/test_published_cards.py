@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lexiseg_model.cards import StrictModel
+from lexiseg_model.cards import InputSize, StrictModel
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.masks.pamr import PamrSettings
@@ -79,6 +79,8 @@ def test_unpair_segs_two_thresholds_of_quality_are_one() -> None:
         *((kind, {"templates": "imagenet"}, "no template set") for kind in (DenseClipSettings, SSegSettings)),
         (DenseClipSettings, {"prob_thd": 1.5}, "prob_thd"),
         (DenseClipSettings, {"policy": "gem"}, "policy"),
+        (DenseClipSettings, {"temperature": 1}, "temperature"),
+        (InputSize, {"short_side": 8, "long_side": 64, "multiple": 1}, "short_side"),
     ],
 )
 def test_contradictory_settings_are_refused(kind: type[StrictModel], changes: dict[str, object], message: str) -> None:

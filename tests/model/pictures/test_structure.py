@@ -77,6 +77,7 @@ EXIF_SEGMENTS = [ENTRIES[at : at + 65_000] for at in range(0, len(ENTRIES), 65_0
         pytest.param(jpeg_with(b"\xff\xd0" * MANY), "segments", id="jpeg of restart markers"),
         pytest.param(jpeg_with(b"\xff" * MANY), "bytes", id="jpeg of fill bytes"),
         pytest.param(jpeg_with(segment(0xE5) + bytes(MANY)), "bytes", id="jpeg of zeros between segments"),
+        pytest.param(jpeg_with(b"\xff\0" * MANY), "bytes", id="jpeg of escaped bytes between segments"),
         pytest.param(jpeg_with((segment(0xE5) + b"\xff" * 999) * 99), "bytes", id="jpeg of fill bytes here and there"),
         pytest.param(jpeg_with(segment(0xED, b"Photoshop 3.0\0") * 99), "0xed", id="jpeg of photoshop's resources"),
         pytest.param(jpeg_with(segment(0xDB, bytes(65_000)) * 99), "0xdb", id="jpeg of quantization tables"),
