@@ -24,9 +24,14 @@ class Patient:
 
     def __init__(self, state: Path, folder: Path, **environment: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        ports = ("--http-port", self.url.rpartition(":")[2], "--grpc-port", "0")
+        self._log = state / "log.jsonl"
         settings = {"LEXISEG_JOBS": "true", "LEXISEG_STATE_DIR": str(state), "LEXISEG_JOB_FOLDERS": str(folder)}
-        self.process = Process(state / "log.jsonl", "serve", *ports, **settings | environment)
+        self._settings = settings | environment
+        self.process = self._start()
+
+    def _start(self) -> Process:
+        ports = ("--http-port", self.url.rpartition(":")[2], "--grpc-port", "0")
+        return Process(self._log, "serve", *ports, **self._settings)
 
     def __enter__(self) -> Self:
         until(self.ready, TO_START, self.process.last_lines)
@@ -81,6 +86,22 @@ class Patient:
         victim = victims[0]
         victim.kill()
         until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
+
+    # By `benchmarks/faults/killed.py`.
+
+    def wait_for(self, job: str, done: int, seconds: float) -> None:
+        """Wait until so many pictures have an answer."""
+        until(lambda: self.progress(job)["done"] >= done, seconds, self.process.last_lines)
+
+    def kill_all(self) -> None:
+        """Kill the supervisor and its children, and start the service again."""
+        supervisor = psutil.Process(self.process.process.pid)
+        members = [supervisor, *supervisor.children()]
+        for member in members:
+            member.kill()
+        psutil.wait_procs(members, TO_START)
+        self.process.stop()
+        self.process = self._start()
 
 
 def is_worker(process: psutil.Process) -> bool:
