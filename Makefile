@@ -48,9 +48,13 @@ $(VENV)/.serve: SHELL := /bin/bash
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
 ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | sed -unE '$(PROGRESS)'
 # Beside pip, which keeps one core busy: wheels of the libraries while it unpacks torch; then the kernel, and the bytecode
-# of torch, which the first start would write.
-FETCH = (rm -rf $(VENV)/wheels; PYTHONUNBUFFERED=1 $(BIN)/python -m pip wheel --disable-pip-version-check --progress-bar off \
-	$(PIP_ARGS) --no-deps -c constraints.txt -w $(VENV)/wheels -r requirements/serve.txt 2>&1 | sed -unE '$(PROGRESS)')
+# of torch, which the first start would write. Without these wheels the libraries come as always: a later installation has
+# most of them and may have no network, and PIP_ARGS may be for `pip install` only.
+FETCH = (rm -rf $(VENV)/wheels; [ -e $(BIN)/lexiseg ] || \
+	PYTHONUNBUFFERED=1 $(BIN)/python -m pip wheel --disable-pip-version-check --progress-bar off \
+	$(PIP_ARGS) --no-deps -c constraints.txt -w $(VENV)/wheels -r requirements/serve.txt 2>&1 | sed -unE '$(PROGRESS)' || \
+	rm -rf $(VENV)/wheels)
+FETCHED = $$([ ! -d $(VENV)/wheels ] || echo --no-index --find-links $(VENV)/wheels)
 ASIDE = (cd model && PYTHONUNBUFFERED=1 $(abspath $(BIN))/python setup.py build_ext --inplace \
 	--build-lib $(abspath $(VENV))/kernel --build-temp $(abspath $(VENV))/kernel 2>&1 | sed -unE '$(PROGRESS)'; \
 	$(abspath $(BIN))/python -c "import torch" 2>/dev/null)
@@ -188,8 +192,8 @@ SERVED := labels model clients/python .
 $(VENV)/.serve: $(PROJECT_FILES) constraints.txt requirements/serve.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg into $(VENV), once: a minute or two, 1.2 GB on disk with the torch of a CPU. What pip does:"
 	@set -o pipefail; $(FETCH) & $(call ALOUD,"1 of 3: torch",-c constraints.txt -r requirements/build.txt torch); \
-		status=$$?; wait $$! || status=$$?; exit $$status
-	@$(ASIDE) & $(call ALOUD,"2 of 3: the libraries",--no-deps --no-index $(VENV)/wheels/*.whl); \
+		status=$$?; wait; exit $$status
+	@$(ASIDE) & $(call ALOUD,"2 of 3: the libraries",--no-deps $(FETCHED) -c constraints.txt -r requirements/serve.txt); \
 		status=$$?; wait; exit $$status
 	@export LEXISEG_WITHOUT_KERNEL=1; \
 		$(call ALOUD,"3 of 3: lexiseg itself",--no-deps --no-build-isolation -v $(addprefix -e ./,$(SERVED)))
