@@ -191,7 +191,8 @@ def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:
         until(lambda: n_reset + sum(map(was_refused, held)) >= too_many)
         n_refused = n_reset + sum(map(was_refused, held))
 
-    assert n_refused == too_many
+    # A thread of HAProxy may also count what another one is about to refuse.
+    assert too_many <= n_refused < too_many + 5
 
 
 def was_refused(connection: socket.socket) -> bool:
