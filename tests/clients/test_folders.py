@@ -78,6 +78,23 @@ def test_the_same_call_asks_about_what_is_not_done_and_what_has_changed(client: 
     assert (made.out / "images/china.jpg").read_bytes() == (folder / "china.jpg").read_bytes()
 
 
+def test_an_interrupted_call_is_continued(client: Client, folder: Path) -> None:
+    asked: list[tuple[int, int | None]] = []
+
+    def stop(count: int, total: int | None) -> None:
+        if count == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.label_folder(folder, CLASSES, to="yolo", progress=stop)
+
+    made = client.label_folder(folder, CLASSES, to="yolo", progress=lambda *step: asked.append(step))
+
+    assert (made.labelled, made.failed, asked) == (2, {}, [(2, 2)])
+    listed = [line for name in ("train.txt", "val.txt") for line in (made.out / name).read_text().split()]
+    assert sorted(listed) == ["./images/below/china.png", "./images/china.jpg"]
+
+
 def test_another_question_begins_anew_in_the_same_folder(client: Client, folder: Path) -> None:
     client.label_folder(folder, CLASSES)
 

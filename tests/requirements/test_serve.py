@@ -68,8 +68,16 @@ def test_the_bundled_model_needs_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "out/annotations/instances_default.json").is_file()
 
 
-def test_another_method_names_its_extra_in_one_sentence() -> None:
-    done = lexiseg("segment", "docs/pictures/china.png", "-c", "sky", "--model", "dense-clip")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "docs/pictures/china.png", "-c", "sky", "--model", "dense-clip"],
+        ["models", "import", "--method", "tcl", "mine"],
+    ],
+    ids=["serving", "importing"],
+)
+def test_another_method_names_its_extra_in_one_sentence(arguments: list[str]) -> None:
+    done = lexiseg(*arguments)
 
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""A picture from the camera. Chromium brings a camera that shows a clock."""
+"""A picture from the camera, or the refusal of one. Chromium brings a camera that shows a clock."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from tests import chromium
 from tests.http_server import serving_files
-from tests.integration.playground.asking import add, until
+from tests.integration.playground.asking import add, expect_result, until
 from tests.integration.playground.clips import know_clip
 from tests.integration.playground.conftest import opened
 from tests.integration.playground.expect import expect
@@ -20,7 +20,11 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
         yield browser
 
 
-def test_a_picture_is_taken_and_the_camera_let_go(context: BrowserContext, page: Page) -> None:
+def test_a_refusal_is_told_and_then_a_picture_is_taken_and_the_camera_let_go(
+    context: BrowserContext, page: Page
+) -> None:
+    page.click("#camera")  # nobody has granted anything
+    expect_result(page, "The camera was refused")
     context.grant_permissions(["camera"])
     add(page, "sky")
     know_clip(page)

@@ -52,8 +52,8 @@ def exported(page: Page, to: str) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_datumaro_holds_the_masks_of_the_page_and_the_pictures(labelled: Page) -> None:
-    files = exported(labelled, "datumaro")
+def test_an_export_holds_the_masks_of_the_page_and_the_pictures(labelled: Page) -> None:
+    files, beside = exported(labelled, "datumaro"), exported(labelled, "labelme")
 
     written = json.loads(files["annotations/default.json"])
     names = [label["name"] for label in written["categories"]["label"]["labels"]]
@@ -63,6 +63,7 @@ def test_datumaro_holds_the_masks_of_the_page_and_the_pictures(labelled: Page) -
         for label, mask in shown:
             np.testing.assert_array_equal(found[label], coco.decode(mask))
     assert {name: files[f"images/default/{name}"] for name in FILES} == FILES
+    assert {name: beside[name] for name in FILES} == FILES
 
 
 @pytest.mark.parametrize(("side", "wanted"), [(4, [36, 16]), (8, [20, 64])], ids=["smaller above", "larger above"])
