@@ -183,7 +183,7 @@ def _z_order(shape: Any) -> int:
 
 
 def _annotation(shape: dict[str, Any], size: Size, class_name: ClassName, drawing: Drawing) -> Annotation:
-    category = class_name(shape["label"])
+    category = "" if shape["label"] is None else class_name(shape["label"])
     if category == "":
         raise UnreadableLabels("an empty label")
     kind = shape.get("shape_type") or "polygon"

@@ -207,6 +207,7 @@ LABELME: dict[str, Case] = {
         {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": png(np.zeros((21, 21), np.bool_))}, True,
     ),
     "no label": ({"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True, "no 'label'"),
+    "a label of null": ({"label": None, "points": [[5, 5], [25, 5], [25, 25], [5, 25]]}, True, "an empty label"),
     "two corners": ({**POLYGON, "points": CORNERS}, False, "a polygon of 4 coordinates"),
     "no points": (POLYGON, False),
     "no shape": ("cat", False),
