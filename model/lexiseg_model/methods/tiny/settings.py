@@ -30,7 +30,7 @@ class ProposalSettings(StrictModel):
 
 
 class BoxRule(StrictModel):
-    """Limits of the mask of a box, fitted by `python -m lexiseg_train.methods.tiny.prompts.rules`."""
+    """Limits of the mask of a box, chosen on training photographs."""
 
     low_quality: float = Field(2.0, ge=0, description="weight of -ln(quality), added to the logits inside")
     small: float = Field(24.0, ge=0, description="logit added inside, divided by the area of the box in cells")

@@ -117,11 +117,6 @@ def _object_numbers(objects: Objects) -> NDArray[np.int64]:
     return np.where(objects.ignored, len(objects.labels) + 1, objects.ids).astype(np.int64)
 
 
-def overlaps(masks: Tensor, objects: Objects) -> NDArray[np.float64]:
-    """IoU [N, O] of mask logits [N, h, w] with every object, over pixels that are not ignored."""
-    return _overlaps(masks, _object_numbers(objects), len(objects.labels))
-
-
 def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDArray[np.float64]:
     size = (numbers.shape[0], numbers.shape[1])
     width = n_objects + 2
