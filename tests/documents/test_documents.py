@@ -13,8 +13,8 @@ from tests.documents.reading import FENCE, ROOT, Command, blocks, commands, docu
 from tests.service.commands.command_line import CommandLine
 
 SERVES = re.compile(r"(?:[A-Z_]+=\S+ )*lexiseg (?:serve|gateway|worker|mcp --http)\b")
-# Settings alone: the start is that of other commands.
-SERVES_WITH = re.compile(r"(?:[A-Z_]+=\S+ )+lexiseg serve$")
+# Only settings, or options that the server of all tests has, too: the start is that of other commands.
+SERVES_WITH = re.compile(r"(?:[A-Z_]+=\S+ )+lexiseg serve$|lexiseg serve --(?:adapters|jobs)\b")
 IN_PROCESS = re.compile(r"lexiseg [^|<>$]*$", re.DOTALL)  # no pipes and files: those need a shell
 OF_THE_ENVIRONMENT = re.compile(r"(?:[A-Z_]+=\S+ )*(?:lexiseg|locust|buf|python) ")
 ACTIVATE = ". .venv/bin/activate"

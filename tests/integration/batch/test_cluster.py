@@ -30,6 +30,7 @@ def test_a_wrong_token_is_refused_with_rays_reason(
     nodes: playing.Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "b" * 64)
+    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "1")  # by default Ray tries twenty times, a second apart
     photos = jobs.folder(tmp_path / "in", 2)
 
     with playing.start(photos, tmp_path / "out", "--ray", nodes.address) as job:
