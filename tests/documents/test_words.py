@@ -5,8 +5,9 @@ import io
 import re
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -28,34 +29,40 @@ PARTICIPLE = re.compile(
 )
 
 
-def sources(*packages: str) -> Iterator[str]:
-    for package in packages:
-        paths = sorted((ROOT / package).rglob("*.py"))
-        assert paths, package
-        yield from (path.read_text() for path in paths if "_pb2" not in path.name)
+class Words(NamedTuple):
+    """What a package says: comments and docstrings, names, and (file:line, text) of descriptions in its interfaces."""
+
+    prose: list[str]
+    names: list[str]
+    descriptions: list[tuple[str, str]]
 
 
-def prose(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield ast.get_docstring(node) or ""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    yield from (token.string for token in tokens if token.type == tokenize.COMMENT)
-
-
-def names(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        match node:
-            case ast.AnnAssign(target=ast.Name(id=name) as field) if name in PROMISED:
-                field.ctx = ast.Load()  # no longer one that is stored
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield name
-            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
-                yield name
+@cache
+def words_of(package: str) -> Words:
+    words = Words([], [], [])
+    paths = [path for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name]
+    assert paths, package
+    for path in paths:
+        source = path.read_text(encoding="utf-8")
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        words.prose.extend(token.string for token in tokens if token.type == tokenize.COMMENT)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                words.prose.append(ast.get_docstring(node) or "")
+            match node:
+                case ast.AnnAssign(target=ast.Name(id=name) as field) if name in PROMISED:
+                    field.ctx = ast.Load()  # no longer one that is stored
+                case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    words.names.append(name)
+                case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                    words.names.append(name)
+                case ast.keyword(arg="description" | "help", value=ast.Constant(value=str(text))):
+                    words.descriptions.append((f"{path.relative_to(ROOT)}:{node.lineno}", text))
+    return words
 
 
 def test_at_most_12_rare_words_in_10_000() -> None:
-    texts = [text for source in sources(*PACKAGES) for text in prose(source)]
+    texts = [text for package in PACKAGES for text in words_of(package).prose]
     n_words = sum(len(re.findall(r"[A-Za-z][A-Za-z'-]*", text)) for text in texts)
     rare = Counter(word.lower() for text in texts for word in RARE.findall(text))
     assert 10_000 * rare.total() <= 12 * n_words, f"{rare} in {n_words:,} words"
@@ -63,7 +70,7 @@ def test_at_most_12_rare_words_in_10_000() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_at_most_one_name_in_1_000_is_a_participle(package: str) -> None:
-    bound = [name.strip("_").lower() for source in sources(package) for name in names(source)]
+    bound = [name.strip("_").lower() for name in words_of(package).names]
     participles = Counter(name for name in bound if PARTICIPLE.fullmatch(name))
     assert 1_000 * participles.total() <= len(bound), f"{participles} in {len(bound):,} names"
 
@@ -74,17 +81,8 @@ FRAGMENT = re.compile(
 )
 
 
-def descriptions() -> Iterator[tuple[str, str]]:
-    """(file:line, text) of each literal `description` or `help` of a call."""
-    for path in (path for root in PACKAGES for path in (ROOT / root).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            match node:
-                case ast.keyword(arg="description" | "help", value=ast.Constant(value=str(text))):
-                    yield f"{path.relative_to(ROOT)}:{node.lineno}", text
-
-
 def test_no_description_begins_in_the_middle_of_a_sentence() -> None:
-    told = list(descriptions())
+    told = [line for package in PACKAGES for line in words_of(package).descriptions]
 
     assert len(told) > 500
     assert [line for line in told if FRAGMENT.match(line[1])] == []

@@ -181,13 +181,17 @@ def test_a_body_larger_than_any_request_is_refused(edge: Edge) -> None:
 
 def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:
     too_many, held = 20, list[socket.socket]()
+    accepted = 'haproxy_frontend_connections_total{proxy="rest"}'
+    before = edge.metric(accepted)
     with ExitStack() as connections:
         for _ in range(MAX_OF_ONE_ADDRESS + too_many):
             with suppress(ConnectionResetError):
                 # Of an address without connections of other tests.
                 one = socket.create_connection(("127.0.0.1", edge.http), SOON, ("127.0.0.40", 0))
                 held.append(connections.enter_context(one))
+                one.setblocking(False)
         n_reset = MAX_OF_ONE_ADDRESS + too_many - len(held)
+        until(lambda: edge.metric(accepted) - before >= MAX_OF_ONE_ADDRESS + too_many)
         until(lambda: n_reset + sum(map(was_refused, held)) >= too_many)
         n_refused = n_reset + sum(map(was_refused, held))
 
@@ -198,7 +202,7 @@ def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:
 def was_refused(connection: socket.socket) -> bool:
     """Whether it was closed without a word; one that is idle for long is told so."""
     try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return not connection.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
     except ConnectionResetError:
