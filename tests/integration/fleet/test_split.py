@@ -24,7 +24,6 @@ from tests import pictures
 from tests.integration.load import PICTURE, SIDE, load, rest_client
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import form
-from tests.service.commands.command_line import CommandLine
 from tests.waiting import SOON, until
 
 CLIENTS = 16
@@ -154,13 +153,6 @@ def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:
 
     assert libraries
     assert not [name for name in libraries if "torch" in name]
-
-
-def test_a_gateway_without_workers_says_what_it_needs(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("gateway")
-
-    assert outcome.status == 1
-    assert "--workers / LEXISEG_WORKERS" in outcome.err
 
 
 def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_frame(fleet: Fleet) -> None:

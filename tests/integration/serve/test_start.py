@@ -158,11 +158,3 @@ def test_weights_that_do_not_load_end_it_with_a_sentence(tmp_path: Path) -> None
     assert said.startswith("lexiseg: mine cannot be loaded: ")
     assert "copy the whole model directory again" in said
     assert "Traceback" not in outcome.stderr
-
-
-def test_a_wrong_option_ends_the_command_with_one_line() -> None:
-    outcome = run("serve", "--log-level", "loud")
-
-    assert outcome.returncode == 1
-    assert "lexiseg: --log-level / LEXISEG_LOG_LEVEL: expected 'debug'" in outcome.stderr
-    assert "Traceback" not in outcome.stderr

@@ -229,6 +229,8 @@ def test_an_option_of_one_value_is_refused_twice_and_one_of_several_is_not(words
         (("serve", "--workers", "65"), "--workers / LEXISEG_WORKERS: expected 1 to 64 worker processes, or auto"),
         (("gateway", "--workers", "auto"), "--workers / LEXISEG_WORKERS: expected HOST:PORT"),
         (("gateway", "--workers", ""), "--workers / LEXISEG_WORKERS: expected HOST:PORT"),
+        (("gateway",), "--workers / LEXISEG_WORKERS: expected HOST:PORT"),
+        (("serve", "--log-level", "loud"), "--log-level / LEXISEG_LOG_LEVEL: expected 'debug'"),
     ],
 )
 def test_a_server_with_a_value_that_it_cannot_use_does_not_begin(

@@ -219,12 +219,6 @@ def test_a_clip_plays_under_its_masks_with_its_speed(context: BrowserContext, si
     expect(page.locator("#note")).to_have_text(told)
 
 
-def test_a_damaged_file_is_named(loaded: Page) -> None:
-    choose(loaded, CHINA[:200], "half.jpg")
-
-    expect_result(loaded, "half.jpg is not a picture")
-
-
 def test_a_picture_of_36_megapixels_is_shrunk_and_that_is_told(loaded: Page) -> None:
     choose(loaded, pictures.encoded(Image.new("L", (6_000, 6_000)), "PNG"), "field.png")
 
