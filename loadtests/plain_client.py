@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -79,7 +79,7 @@ class Connection:
         self._address = (parts.hostname or "localhost", parts.port or 80)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -93,18 +93,22 @@ class Connection:
             self._streams[1].close()
             self._streams = None
 
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The connection, opened if it was closed."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(*self._address, limit=2**20)
+        return self._streams
+
     async def ask(self, request: bytes) -> Response:
         """Send a request and read its response to the end."""
         began = time.perf_counter()
         try:
             if self._streams is not None and self._streams[0].at_eof():
                 self.close()  # the service closes idle connections
-            if self._streams is None:
-                self._streams = await asyncio.open_connection(*self._address, limit=2**20)
-            reader, writer = self._streams
+            reader, writer = await self.open()
             writer.write(request)
             await writer.drain()
-            response, is_last = await _read_response(reader)
+            response, is_last = await read_response(reader)
         except (OSError, asyncio.IncompleteReadError):
             self.close()
             response, is_last = Response(GONE), False
@@ -113,7 +117,7 @@ class Connection:
         return response._replace(seconds=time.perf_counter() - began)
 
 
-async def _read_response(reader: asyncio.StreamReader) -> tuple[Response, bool]:
+async def read_response(reader: asyncio.StreamReader) -> tuple[Response, bool]:
     """The next response, and whether the server closes the connection after it."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
