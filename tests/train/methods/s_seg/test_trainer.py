@@ -17,7 +17,7 @@ from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.s_seg.trainer import PseudoMasks, SSegTrainer, publish
-from lexiseg_train.methods.s_seg.trainings import PseudoMaskSettings, SSegRecipe
+from lexiseg_train.methods.s_seg.trainings import LossSettings, PseudoMaskSettings, SSegRecipe
 from lexiseg_train.training.pair_run import PairBatch
 from lexiseg_train.training.recipe import DeitSettings, Phase
 from tests.model.imports import imported
@@ -27,6 +27,7 @@ from tests.train.training.pairs_folder import write_pairs
 
 SETTINGS = SMALL.model_copy(update={"n_queries": 5})
 RATE, DECAY, CLIPPED = 1e-3, 0.05, 2.0
+WEIGHTS = LossSettings(masks=0.5, contrast=2.0, earlier_layers=0.25)  # all of them are 1 in the recipe
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> SSegRecipe:
 
 
 def test_the_first_step_equals_a_plain_formula(data: Path, tmp_path: Path) -> None:
-    trainer = SSegTrainer(recipe_for(data, tmp_path))
+    trainer = SSegTrainer(recipe_for(data, tmp_path, loss=WEIGHTS))
     network = trainer.network.network.train()
     batch = first_batch(trainer)
     loss = plain_loss(trainer, batch)
@@ -90,12 +91,14 @@ def plain_loss(trainer: SSegTrainer, batch: PairBatch) -> Tensor:
     """Every matching tried, every pair by itself: 20 focal + dice on each layer, and the contrast both ways."""
     network, pseudo = trainer.network.network, trainer.maker(batch.images)
     logits, queries = network(batch.images)
-    masks = torch.stack([mask_loss(layer, pseudo) for layer in logits]).sum()
+    *earlier, last = [mask_loss(layer, pseudo) for layer in logits]
+    masks = last + WEIGHTS.earlier_layers * torch.stack(earlier).sum()
     images = F.normalize(network.image_projector(queries[-1].mean(1)), dim=1)
     texts = F.normalize(network.text_projector(network.text(batch.tokens)), dim=1)
     cosines = images @ texts.T * network.contrast.log_scale.exp()
     own = torch.arange(len(images))
-    return masks + F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)
+    contrast = F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)
+    return WEIGHTS.masks * masks + WEIGHTS.contrast * contrast
 
 
 def mask_loss(logits: Tensor, pseudo: PseudoMasks) -> Tensor:
