@@ -33,7 +33,8 @@ WINDOW = (32, 48)
 
 def test_each_bucket_gets_a_graph_and_other_tiles_stay_with_the_method(tmp_path: Path) -> None:
     buckets = (WINDOW, (48, 32))
-    naclip = DenseNetwork(small_network().visual, published_policy("naclip"))  # its neighbourhood depends on the grid
+    one_block = small_network(layers=1).visual  # the others are alike
+    naclip = DenseNetwork(one_block, published_policy("naclip"))  # its neighbourhood depends on the grid
     segmenter = SmallSegmenter(naclip, buckets, any_size=False)
     tiles = [noise(3, bucket) for bucket in buckets]
     expected = [segmenter.encode_tiles(each) for each in tiles]
@@ -51,7 +52,7 @@ def test_each_bucket_gets_a_graph_and_other_tiles_stay_with_the_method(tmp_path:
 
 
 def test_a_transformer_is_written_and_goes_to_8_bits_without_photographs(tmp_path: Path) -> None:
-    segmenter = SmallSegmenter(TclPass(small_network()), (WINDOW,), any_size=False)
+    segmenter = SmallSegmenter(TclPass(small_network(layers=1)), (WINDOW,), any_size=False)
     tiles = noise(2, WINDOW)
     expected = segmenter.encode_tiles(tiles)
 

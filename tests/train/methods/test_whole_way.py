@@ -1,4 +1,4 @@
-"""Published methods from a few photographs to an answer: killed, resumed, on two processes, exported."""
+"""Published methods from pairs and from masks to an answer: killed, resumed, on two processes, measured."""
 
 import json
 import math
@@ -35,7 +35,6 @@ SHORT = [
 ]  # fmt: skip
 RECIPES = {
     "tcl-smoke": ["held_out=4", "grounder_steps=2", "clip_recipe=null", "clip={data}/lexiseg-mini-16.safetensors"],
-    "s-seg-smoke": ["held_out=4", "thresholds=[squares]", "photographs=2"],
     "unpair-seg-masks-smoke": [
         "sets=[squares]", "judged={{squares: 2}}", "clip_recipe=null",
         "clip=['{data}/lexiseg-mini-convnext.safetensors']",

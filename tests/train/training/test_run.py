@@ -31,14 +31,6 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
 
 
-def test_a_run_learns(tmp_path: Path) -> None:
-    trained(tmp_path, steps=300, log_steps=50, largest_gradient=None)
-
-    losses = [line["loss"] for line in lines(tmp_path)]
-
-    assert losses[-1] < 0.6 * losses[1]
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_a_run_learns_in_half_precision(tmp_path: Path, precision: str) -> None:
     run = trained(tmp_path, steps=60, precision=precision)

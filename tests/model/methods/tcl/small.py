@@ -16,17 +16,17 @@ EMBEDDING = 8
 SETTINGS = TclSettings(window=32, stride=16)
 
 
-def small_network(gate: float = 0.7, embedding: int = EMBEDDING) -> TclNetwork:
-    """Three blocks of width 32 on patches of 16; random, the same each time; gates at `gate`."""
+def small_network(embedding: int = EMBEDDING, layers: int = 3) -> TclNetwork:
+    """Blocks of width 32 on patches of 16; random, the same each time; gates half open."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         visual = VisionTransformer(
-            image_size=32, patch_size=16, width=32, layers=3, heads=2, mlp_ratio=2, output_dim=embedding
+            image_size=32, patch_size=16, width=32, layers=layers, heads=2, mlp_ratio=2, output_dim=embedding
         )
         network = TclNetwork(visual.eval())
     for block in network.modules():
         if isinstance(block, GatedConvolution):
-            torch.nn.init.constant_(block.gate, gate)
+            torch.nn.init.constant_(block.gate, 0.7)
     return network
 
 

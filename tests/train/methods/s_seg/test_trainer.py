@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -16,12 +17,13 @@ from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
-from lexiseg_train.methods.s_seg.trainer import PseudoMasks, SSegTrainer, publish
+from lexiseg_train.methods.s_seg.trainer import THRESHOLDS, PseudoMasks, SSegTrainer, publish
 from lexiseg_train.methods.s_seg.trainings import LossSettings, PseudoMaskSettings, SSegRecipe
 from lexiseg_train.training.pair_run import PairBatch
 from lexiseg_train.training.recipe import DeitSettings, Phase
 from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL
+from tests.train.data.own.made import save
 from tests.train.methods.short_runs import SHORT, first_batch
 from tests.train.training.pairs_folder import write_pairs
 
@@ -32,9 +34,14 @@ WEIGHTS = LossSettings(masks=0.5, contrast=2.0, earlier_layers=0.25)  # all of t
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pairs, and the weights of a random tower that pseudo-masks come from."""
+    """Pairs, masks of three of them, and the weights of a random tower that pseudo-masks come from."""
     folder = tmp_path_factory.mktemp("data")
-    write_pairs(folder / "captions")
+    images = write_pairs(folder / "captions") / "images"
+    for index, path in enumerate(sorted(images.iterdir())[:3]):
+        image = np.array(Image.open(path))
+        square = (image.max(2) - image.min(2) > 80).astype(np.uint8)
+        save(folder / "squares" / ("train" if index else "val"), path.stem, image, square)
+    (folder / "squares" / "classes.json").write_text('["background", "square"]')
     torch.manual_seed(5)
     tower = DinoTower(plain_kind(patch=8, side=64, width=64, depth=1))
     save_file(tower.vit.state_dict(), folder / "tower.safetensors")
@@ -129,7 +136,7 @@ def pair_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def test_trained_weights_are_imported_and_served(data: Path, tmp_path: Path) -> None:
-    recipe = recipe_for(data, tmp_path / "mine")
+    recipe = recipe_for(data, tmp_path / "mine", thresholds=["squares"], photographs=2)
     trainer = SSegTrainer(recipe)
     weights = trainer.train()
 
@@ -147,5 +154,7 @@ def test_trained_weights_are_imported_and_served(data: Path, tmp_path: Path) -> 
     ]
 
     assert (card.name, card.seed, card.settings["backbone"]) == ("mine", recipe.seed, "test_resnet")
+    assert card.settings["background"] in THRESHOLDS
+    assert card.quality["squares"].images == 1
     assert scores[0].isfinite().all()
     assert torch.equal(scores[0], scores[1])
