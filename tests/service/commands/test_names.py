@@ -30,25 +30,15 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("kind", "suffixes"),
-    [
-        ("voc", [".jpg", ".png", ".png", ".xml"]),
-        ("cutout", ["-1-sky.png", "-2-building.png"]),
-    ],
-)
-def test_every_photograph_has_its_files(
-    lexiseg: CommandLine, album: Path, tmp_path: Path, kind: str, suffixes: list[str]
-) -> None:
-    command = ("segment", album, *QUESTION, "--format", kind, "--out", tmp_path / "out")
+def test_every_photograph_has_its_files(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
+    command = ("segment", album, *QUESTION, "--format", "cutout", "--out", tmp_path / "out")
 
     outcome = lexiseg(*command)
 
     assert outcome.status == 0, outcome.err
     names = [path.name for path in (tmp_path / "out").rglob("*")]
-    assert sorted(name for name in names if name.startswith("caf_")) == sorted(f"caf_{suffix}" for suffix in suffixes)
-    assert len([name for name in names if name.startswith("nnn")]) == len(suffixes)
-    assert len([name for name in names if name.startswith("a_b")]) == len(suffixes)
+    assert sorted(name for name in names if name.startswith("caf_")) == ["caf_-1-sky.png", "caf_-2-building.png"]
+    assert [len([name for name in names if name.startswith(each)]) for each in ("nnn", "a_b")] == [2, 2]
     assert "5 of 5 images, 5 of them before" in lexiseg(*command).out
 
 

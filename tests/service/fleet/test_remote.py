@@ -13,7 +13,6 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from lexiseg_client.stubs import worker_pb2 as pb
-from lexiseg_model.types import Point, Prompt
 from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import (
     DeadlineExceeded,
@@ -100,16 +99,6 @@ async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:
     assert asked_images(first) | asked_images(second) == set(IMAGES)
     assert not asked_images(first) & asked_images(second)
     assert min(len(asked_images(first)), len(asked_images(second))) > 5
-
-
-async def test_all_points_of_many_prompts_reach_the_worker() -> None:
-    points = tuple(Point(x + 0.5, 1.5, positive=x % 3 > 0) for x in range(32))
-    prompts = tuple(Prompt(points[: 1 + index % 32]) for index in range(40))
-    worker = Someone()
-    async with started(worker) as fleet:
-        await fleet.backend.segment(question(IMAGES[0], task="prompt", prompts=prompts))
-
-    assert [request.prompts for request in worker.asked] == [prompts]
 
 
 async def test_a_busy_worker_spills_images_and_they_are_found_again() -> None:

@@ -146,11 +146,6 @@ async def test_the_deadline_passes_while_a_header_is_read(gate: Gate) -> None:
         await HeaderReader(Limits()).read(b"", "one", time.monotonic())
 
 
-async def test_a_refusal_of_the_parser_is_the_reader_s() -> None:
-    with pytest.raises(UndecodableImage):
-        await HeaderReader(Limits()).read(b"", "one", time.monotonic() + SOON)
-
-
 async def test_the_worker_gets_the_header_and_the_id_that_the_gateway_has_read() -> None:
     backend = KnownBackend()
     async with serving(backend=backend) as client:
