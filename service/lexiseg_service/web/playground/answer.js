@@ -73,11 +73,9 @@ function firstOfEach({ segments, warnings }) {
 
 function someOf(names) {
   const more = names.length - MAX_NAMES;
+  const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name); // or its neighbours change places
   return names.slice(0, MAX_NAMES).map(isolated).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
-
-/** Isolates a right-to-left word, so that its neighbours keep their order. */
-const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name);
 
 /** Whether the threshold hides a segment; clicked and edited ones are always shown. */
 const isLow = ({ score, task, isEdited }) => task !== "prompt" && !isEdited && score < Number($("threshold").value);

@@ -1,9 +1,9 @@
 // The segments of a picture: what words found, what was cut out or painted, and the history of all changes.
 // Documents are never changed: a step is a reference. A segment has the labels that it was made of (`origins`) and, unless painted on, its `prompt`.
 
-import { encoded, partsOf, union, without } from "./masks/changes.js";
+import { encoded, partsOf, without } from "./masks/changes.js";
 import { stroked } from "./masks/kernel.js";
-import { holds, overlapOf } from "./masks/runs.js";
+import { holds, overlapOf, pixelsIn } from "./masks/runs.js";
 import { emit, freshWords, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
@@ -161,7 +161,7 @@ export function withFields(doc, number, fields, added = null) {
   return { ...doc, segments };
 }
 
-const joined = (size, some) => ({ ...union(size, some), prompt: undefined });
+const joined = (size, some) => ({ ...encoded(pixelsIn(size, some.map(({ mask }) => mask)), size), prompt: undefined });
 
 /** The document after a stroke {points, radius, adds} on a segment, and its number; `one` null: on a new one with these `fields`. */
 export function afterStroke(doc, one, size, stroke, fields) {

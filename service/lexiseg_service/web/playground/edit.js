@@ -63,9 +63,7 @@ document.addEventListener("keydown", (event) => {
   (key === "y" || event.shiftKey ? acts.redo : acts.undo)();
 });
 
-for (const name of ["answered", "chosen"]) page.addEventListener(name, showTools);
-
-function showTools() {
+for (const name of ["answered", "chosen"]) page.addEventListener(name, () => {
   const { doc, past, future } = state.picture ?? { doc: EMPTY, past: [], future: [] };
   const one = segmentOf(doc, state.chosen.number);
   if (!one && $("correcting").contains(document.activeElement)) $("canvas").focus();
@@ -77,4 +75,4 @@ function showTools() {
   $("corrected").textContent = nameOf(one.label, one.number, null);
   if (document.activeElement !== $("label")) $("label").value = one.label ?? "";
   $("labels").replaceChildren(...state.words.map(({ name }) => element("option", { value: name })));
-}
+});

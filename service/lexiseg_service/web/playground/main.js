@@ -44,9 +44,7 @@ persist("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./project/export.js")).act(target);
 });
-const names = Object.keys(JSON.parse(document.body.dataset.formats)); // of a server's formats
-$("to").append(...names.map((name) => new Option(name)));
-$("formats").hidden = !names.length;
+$("to").append(...Object.keys(JSON.parse(document.body.dataset.formats)).map((name) => new Option(name))); // a server's
 $("export-project").addEventListener("click", async () => {
   (await project()).later("The export", async () => (await import("./project/export.js")).exportProject());
 });

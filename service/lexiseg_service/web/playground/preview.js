@@ -1,5 +1,6 @@
 // Preview: the outline of what a click would cut out, shown when the pointer rests. One request at a time, aborted when the pointer moves on.
 
+import { firstOf } from "./document.js";
 import * as engine from "./engine/server.js";
 import { polygonsOf } from "./masks/kernel.js";
 import { $, modelOptions, page, persist, state, takesPrompts } from "./page.js";
@@ -38,17 +39,13 @@ async function preview() {
   const one = targetOf(state.picture, point, state.chosen);
   const prompt = promptOf(one, { ...point, positive: one ? point.positive : true });
   request = new AbortController();
-  try {
-    const answer = await engine.hover(state.picture, { prompts: [prompt], ...modelOptions() }, request.signal);
-    request.signal.throwIfAborted();
-    const { mask } = answer.segments.find((one) => !one.mask_index);
-    const corners = (ring) => ring.map(([x, y]) => `${x} ${y}`);
-    view.outline = polygonsOf(mask).flat().map((ring) => `M${corners(ring).join("L")}Z`).join("");
+  const { signal } = request;
+  const outline = (answer) => {
+    signal.throwIfAborted();
+    view.outline = polygonsOf(firstOf(answer)[0].mask).flat().map((ring) => `M${ring.join("L")}Z`).join("");
     view.draw();
     $("canvas").dataset.outlined = "yes";
-  } catch {
-    // A failed preview is not reported: the visitor has not asked for anything.
-  } finally {
-    request = null;
-  }
+  };
+  const answered = engine.prompt(state.picture, { prompts: [prompt], ...modelOptions() }, signal, () => null);
+  await answered.then(outline).catch(() => null).finally(() => (request = null)); // a failure is not told: the visitor has asked for nothing
 }

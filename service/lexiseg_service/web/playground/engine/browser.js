@@ -65,5 +65,3 @@ export const [segment, prompt] = ["segment", "prompt"].map((act) => (picture, qu
 export const [heads, head, forget] = ["heads", "head", "forget"].map((act) => (...args) => ask(act, args));
 export const teach = (name, { pictures, ...change }) =>
   ask("teach", [name, { ...change, pictures: pictures.map(({ picture, ...one }) => ({ ...one, picture: sent(picture) })) }]);
-
-export { segment as frame, prompt as hover };

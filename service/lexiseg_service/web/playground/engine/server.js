@@ -90,6 +90,4 @@ export function request(method, path, body = null, signal = null, report = tell,
 
 const authorization = () => (key() ? { authorization: `Bearer ${key()}` } : {});
 
-/** `segment` without progress reports, for previews and frames of a clip. */
-export const hover = (picture, question, signal) => segment(picture, question, signal, () => null);
-export { segment as prompt, hover as frame };
+export { segment as prompt };

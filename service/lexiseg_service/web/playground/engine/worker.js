@@ -70,14 +70,11 @@ async function loaded() {
 
 async function load(name) {
   const url = new URL(name, root).href;
-  let detail = UNREACHABLE;
-  try {
-    const answer = (await port.caches?.match(url)) ?? (await fetch(url)); // on a first visit offline.js may not control this worker yet
-    if (answer.ok) return await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer());
-    detail = `${name} cannot be loaded (${answer.status}).`;
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // fetch throws TypeError for network errors
-  }
+  const broken = (error) => (error instanceof TypeError ? null : Promise.reject(error)); // fetch throws TypeError for network errors
+  const answer = (await port.caches?.match(url)) ?? (await fetch(url).catch(broken)); // on a first visit offline.js may not control this worker yet
+  const content = answer?.ok && (await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer()).catch(broken));
+  if (content) return content;
+  const detail = !answer || answer.ok ? UNREACHABLE : `${name} cannot be loaded (${answer.status}).`;
   throw TOWER.has(name) ? new Error(RARE_WORD) : new Error(detail, { cause: NETWORK });
 }
 

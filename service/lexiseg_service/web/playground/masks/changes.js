@@ -6,8 +6,6 @@ import { overlapOf, paint, pixelsIn, pixelsOf, spansIn, spansOf } from "./runs.j
 /** What is not 0 in pixels [H * W] in column-major order. */
 export const encoded = (pixels, size) => encodedSpans(spansIn(pixels), size);
 
-export const union = (size, some) => encoded(pixelsIn(size, some.map(({ mask }) => mask)), size);
-
 /** A segment without the pixels of others; as it is where it has none of them. */
 export function without(one, others) {
   const above = others.filter((other) => overlapOf(one, other));

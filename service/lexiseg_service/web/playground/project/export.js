@@ -61,7 +61,10 @@ export function* filesOf(pictures) {
     if (pictures.length > 1) tell(`Packing picture ${index + 1} of ${pictures.length}…`);
     yield [`images/${name}`, file];
     const titles = distinct(segments.map((one) => one.name));
-    for (const [at, title] of titles.entries()) yield [`masks/${base}-${title}-mask.png`, () => stencil(segments[at])];
+    for (const [at, title] of titles.entries()) yield [`masks/${base}-${title}-mask.png`, () => {
+      const { cells, ...size } = pixelsOf(segments[at].mask);
+      return png(size, GRAY, Uint8Array.from(cells, (held) => held * 255));
+    }];
   }
   for (const filesIn of FORMATS) yield* filesIn(set);
 }
@@ -72,33 +75,27 @@ export function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-/** A project's labelled pictures, or its reviewed ones; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
-function labelled(pictures, arranged = (segments) => segments) {
-  const { checked: isReviewed } = $("only-reviewed");
-  const done = pictures.filter(({ doc }) => doc.answer && (doc.isReviewed || !isReviewed));
-  if (!done.length) return tell(`No picture is ${isReviewed ? "reviewed" : "labelled"} yet.`, true);
-  if (done.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
-  const names = distinct(done.map(({ name }) => baseName(listed(name))));
-  return done.map((picture, index) => ({
+/** Saves the project's labelled or reviewed pictures, in all formats of the page or in one that the service writes. */
+export async function exportProject() {
+  const [pictures, { value: to }, { checked: isReviewed }] = [all(), $("to"), $("only-reviewed")];
+  const status = isReviewed ? "reviewed" : "labelled";
+  const labelled = pictures.filter(({ doc }) => doc.answer && (doc.isReviewed || !isReviewed));
+  if (!labelled.length) return tell(`No picture is ${status} yet.`, true);
+  if (labelled.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
+  const names = distinct(labelled.map(({ name }) => baseName(listed(name))));
+  const done = labelled.map((picture, index) => ({
     name: names[index] + picture.name.slice(baseName(picture.name).length),
     size: [picture.height, picture.width],
     model: picture.doc.answer.model,
-    segments: arranged(stacked(shownOf(picture.doc))),
+    segments: to ? bySize(stacked(shownOf(picture.doc))) : stacked(shownOf(picture.doc)),
     reviewed: picture.doc.isReviewed,
     file: () => fileOf(picture),
   }));
-}
-
-/** Saves the project's labelled pictures, in all formats of the page or in one that the service writes. */
-export async function exportProject() {
-  const [pictures, { value: to }] = [all(), $("to")];
-  const done = labelled(pictures, to ? bySize : undefined);
-  if (!done) return;
   const reviewed = ["reviewed.txt", () => done.filter((one) => one.reviewed).map(({ name }) => `${name}\n`).join("")]; // not all formats mark them
   const content = await (to ? asked(to, done) : zip([...filesOf(done), reviewed, ...headFiles()])).catch((problem) => refuse(problem, exportProject));
   if (!content) return;
   save(content, to ? `${to}.${content.type.split("/")[1]}` : "project.zip");
-  tell(`Saved ${done.length} of ${pictures.length} pictures: all that are ${$("only-reviewed").checked ? "reviewed" : "labelled"}.`);
+  tell(`Saved ${done.length} of ${pictures.length} pictures: all that are ${status}.`);
 }
 
 /** The labels of pictures in a format that the service writes; the pictures are put beside them where it has them there. */
@@ -176,11 +173,6 @@ for segment in result:
 }
 
 const pngOf = (canvas) => png(canvas, COLOUR, canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
-
-function stencil({ mask }) {
-  const { cells, ...size } = pixelsOf(mask);
-  return png(size, GRAY, Uint8Array.from(cells, (held) => held * 255));
-}
 
 function cutOut({ mask, bbox: [left, top, across, down] }, image) {
   const { cells, width } = pixelsOf(mask);

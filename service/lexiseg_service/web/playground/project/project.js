@@ -4,7 +4,7 @@ import { opened } from "../decode.js";
 import { EMPTY, NO_WORDS, change, settle, withWords } from "../document.js";
 import * as engine from "../engine/server.js";
 import {
-  $, baseName, drawn, element, emit, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
+  $, baseName, element, emit, jpegOf, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
   withRetry, wordsQuestion,
 } from "../page.js";
 import * as store from "./store.js";
@@ -70,10 +70,9 @@ export function add({ image, file, ...picture }, name = file.name || "picture") 
   const one = { ...picture, key, name, file, bytes: file.size, doc: EMPTY, past: [], future: [] };
   const scale = THUMB / Math.max(image.width, image.height);
   const [across, down] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
-  const thumb = drawn(across, down, (context) => context.drawImage(image, 0, 0, across, down));
   pictures.push(one);
-  one.kept = thumb.convertToBlob({ type: "image/jpeg" }).then(async (blob) => {
-    one.thumb = blob;
+  one.kept = jpegOf(image, across, down, name).then(async (small) => {
+    one.thumb = small.file;
     drawStrip();
     await save(one);
   });

@@ -74,9 +74,12 @@ async function teach() {
   if (!fresh.length && !remove.length) return null;
   if (!fresh.length && remove.length === keys.length) return forget();
   const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, key: keyOf(picture), doc: picture.doc }));
-  const pictures = some.map(({ doc, ...one }) => ({ ...one, objects: objectsOf(doc), reviewed: namesOf(doc) }));
+  const objectOf = ({ label, mask: { size, counts } }) => ({ class: label, mask: { size, counts } });
+  const pictures = some.map(({ doc, ...one }) => ({ ...one, objects: stacked(shownOf(doc)).map(objectOf), reviewed: namesOf(doc) }));
+  const others = freshWords(reviewed.flatMap(({ doc }) => namesOf(doc)).map((name) => ({ name, synonyms: [] })));
+  const classes = [...state.words, ...others].map(({ name, synonyms }) => ({ name, synonyms }));
   const read = Promise.all(some.map(({ picture }) => fileOf(picture)));
-  const sent = read.then(() => engine.teach(name, { classes: classesOf(reviewed), pictures, remove, ...ofNew() }));
+  const sent = read.then(() => engine.teach(name, { classes, pictures, remove, ...ofNew() }));
   const head = await sent.catch((problem) => refused(problem, some));
   if (!head) return null;
   for (const { picture, doc } of some) save(Object.assign(picture, { taught: doc }));
@@ -93,13 +96,6 @@ async function refused(problem, some) {
 }
 
 const forget = () => engine.forget(name).then(() => take(null));
-
-function classesOf(reviewed) {
-  const others = freshWords(reviewed.flatMap(({ doc }) => namesOf(doc)).map((name) => ({ name, synonyms: [] })));
-  return [...state.words, ...others].map(({ name, synonyms }) => ({ name, synonyms }));
-}
-
-const objectsOf = (doc) => stacked(shownOf(doc)).map(({ label, mask: { size, counts } }) => ({ class: label, mask: { size, counts } }));
 
 /** One line: what was learned, on pictures that were left out in turn, and what more would help. */
 function told({ pictures, classes }) {

@@ -79,22 +79,18 @@ export async function openClip(file) {
 export async function openCamera() {
   if (!navigator.mediaDevices) return tell("The camera needs https, or a service on this computer.", true);
   const video = { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } };
-  try {
-    const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false });
-    stream.getVideoTracks()[0].addEventListener("ended", () => {
-      state.clip = null;
-      emit("tab", "video");
-    });
-    await play(stream, "camera");
-  } catch (error) {
-    tell(WHY[error.name] ?? `The camera does not work: ${error.message}`, true);
-  }
+  const refused = (error) => void tell(WHY[error.name] ?? `The camera does not work: ${error.message}`, true);
+  const stream = await navigator.mediaDevices.getUserMedia({ video, audio: false }).catch(refused);
+  stream?.getVideoTracks()[0].addEventListener("ended", () => {
+    state.clip = null;
+    emit("tab", "video");
+  });
+  return stream && play(stream, "camera");
 }
 
 /** Plays a camera that pans over the example photograph, until closed; returns whether it plays. */
 export async function openExample() {
   const photograph = await fetch(new URL("../china.jpg", import.meta.url));
-  if (!photograph.ok) return tell("The photograph of the example is not installed with this service.", true);
   const image = await createImageBitmap(await photograph.blob());
   const context = element("canvas", { width: PAN_WIDTH, height: image.height }).getContext("2d");
   const stream = context.canvas.captureStream();
@@ -141,12 +137,11 @@ function close() {
 
 function control() {
   $("play").textContent = clip.paused ? "Play" : "Pause";
-  $("seek").hidden = Boolean(clip.srcObject);
+  $("player").classList.toggle("live", Boolean(clip.srcObject));
   $("seek").value = String(clip.duration ? (clip.currentTime / clip.duration) * $("seek").max : 0);
   const time = clip.srcObject ? "live" : `${clip.currentTime.toFixed(1)} of ${(clip.duration || 0).toFixed(1)} s`;
   $("time").textContent = time;
   $("seek").setAttribute("aria-valuetext", time);
-  $("save-clip").hidden = Boolean(clip.srcObject);
   const speed = pace ? `about ${pace.toFixed(1)}` : "0.3 to 0.4 (on two cores)";
   $("pace").textContent = engine.remote ? `A followed clip plays at ${speed} of its speed. A lower size or rate makes it faster.` : "";
 }
@@ -210,7 +205,7 @@ function look() {
     const { frame, answer: cut } = objects ? await follow(grab, objects, signal) : { frame: await grab(), answer: null }; // again for each retry
     lastQuery = { frame, text };
     const isTracked = engine.remote && words && !objects && !words.refine && words.task !== "everything"; // the stream follows one or the other
-    const answer = (isTracked && (await track(frame, words, signal))) || (words && (await engine.frame(frame, words, signal)));
+    const answer = (isTracked && (await track(frame, words, signal))) || (words && (await engine.segment(frame, words, signal, () => null)));
     return { frame, cut, answer };
   };
   const take = ({ frame, cut, answer }) => {
@@ -219,7 +214,11 @@ function look() {
     const parts = [...(answer ? [ready(answer)] : []), ...(cut ? [ready(cut, "prompt")] : [])];
     state.answer = { ...parts[0], segments: parts.flatMap(({ segments }) => segments), followed: cut && followSummary() };
     emit("answered");
-    if ($("record").checked) keep(frame, words, answer, answer ?? cut);
+    if ($("record").checked) {
+      const segments = state.answer.segments.filter(({ task }) => task === "prompt");
+      const { file, image, width, height } = frame;
+      Object.assign(add({ file, image, width, height, id: null }), { doc: withWords({ ...EMPTY, segments }, words, answer, answer ?? cut) });
+    }
     const spent = performance.now() - began;
     pace = Math.min(1, Math.max(MIN_RATE, 1000 / ($("rate").value * spent))); // slow enough for tracking to keep up
     clip.playbackRate = objects ? pace : 1;
@@ -233,11 +232,6 @@ function look() {
     look();
   };
   askLatest(act, take, again);
-}
-
-function keep({ file, image, width, height }, words, answer, about) {
-  const segments = state.answer.segments.filter(({ task }) => task === "prompt");
-  Object.assign(add({ file, image, width, height, id: null }), { doc: withWords({ ...EMPTY, segments }, words, answer, about) });
 }
 
 function idle() {
