@@ -87,8 +87,8 @@ app.add_typer(keys, name="keys")
 def sample(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)] = None,
 ) -> None:
-    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower, cat, cup,
-    astronaut or rocket.jpg.
+    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower, cat, coins,
+    cup, astronaut or rocket.jpg.
 
     `china` and `flower` are part of scikit-learn, which `make serve` installs, the others of scikit-image.
 

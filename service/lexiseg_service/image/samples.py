@@ -29,6 +29,7 @@ SAMPLES = {
     "china.jpg": Sample("sklearn", "datasets/images/china.jpg", "danielbuechele (Flickr)", CC_BY),
     "flower.jpg": Sample("sklearn", "datasets/images/flower.jpg", "vultilion (Flickr)", CC_BY),
     "cat.jpg": Sample("skimage", "data/chelsea.png", "Stefan van der Walt", CC0),
+    "coins.jpg": Sample("skimage", "data/coins.png", "the Brooklyn Museum", "no known copyright restrictions"),
     "cup.jpg": Sample("skimage", "data/coffee.png", "Rachel Michetti", CC0),
     "astronaut.jpg": Sample("skimage", "data/astronaut.png", "NASA", PUBLIC),
     "rocket.jpg": Sample("skimage", "data/rocket.jpg", "SpaceX", PUBLIC),

@@ -28,10 +28,14 @@ export function change(picture, doc) {
 
 const stepOf = () => ({ picture: state.picture, settings: settings(), text: JSON.stringify(settings()) });
 
-/** Replaces the document within the newest step; the one `before` answered another question, as with less that was learned. */
+/** Replaces the document within the newest step; the one `before` answered another question, as with less that was learned, and was looked at. */
 export function settle(picture, doc) {
-  const { doc: before } = picture;
-  if (![doc.asked, NO_WORDS].includes(before.asked)) Object.assign(picture, { before, isChanged: differs(before, doc) });
+  const before = picture.isChanged && picture !== state.picture ? picture.before : picture.doc;
+  if (![doc.asked, NO_WORDS].includes(picture.doc.asked)) {
+    const [old, now] = [before, doc].map((one) => seen(one).filter(({ doubtful }) => !doubtful));
+    const isSame = (one) => old.some((each) => each.label === one.label && overlapOf(each, one) >= UNCHANGED);
+    Object.assign(picture, { before, isChanged: old.length !== now.length || !now.every(isSame) });
+  }
   picture.doc = doc;
   emit("edited", picture);
 }
@@ -73,11 +77,6 @@ export function seen({ segments, isReviewed }) {
   const here = segments.filter(({ isGone }) => !isGone).map(marked);
   const objects = here.filter((one) => !isRegion(one) && !one.doubtful);
   return here.map((one) => (isRegion(one) ? without(one, objects) : one)).filter(({ area }) => area);
-}
-
-function differs(...docs) {
-  const [old, now] = docs.map((doc) => seen(doc).filter(({ doubtful }) => !doubtful));
-  return old.length !== now.length || now.some((one) => !old.some((each) => each.label === one.label && overlapOf(each, one) >= UNCHANGED));
 }
 
 /** Stacked segments for writers that put the smaller one above: without what is covered, where that is another order. */
@@ -163,10 +162,12 @@ export function withFields(doc, number, fields, added = null) {
 
 const joined = (size, some) => ({ ...encoded(pixelsIn(size, some.map(({ mask }) => mask)), size), prompt: undefined });
 
-/** The document after a stroke {points, radius, adds} on a segment, and its number; `one` null: on a new one with these `fields`. */
-export function afterStroke(doc, one, size, stroke, fields) {
+/** A picture's document after a stroke {points, radius, adds} on a segment, and its number; `one` missing: on a new one with these `fields`. */
+export function afterStroke({ doc, width, height }, one, stroke, fields) {
+  const size = [height, width];
   const painted = encoded(stroked(size, stroke), size);
-  if (!one) return withNew(doc, { ...fields, ...painted });
+  const answer = doc.answer ?? { model: "by hand", size, timings_ms: { total: 0 }, absent: [], warnings: [] };
+  if (!one) return withNew({ ...doc, answer }, { ...fields, ...painted });
   const { mask, area, bbox } = stroke.adds ? joined(size, [one, painted]) : without(one, [painted]);
   return [withFields(doc, one.number, { mask, area, bbox, prompt: undefined }, stroke.adds ? painted : null), one.number];
 }

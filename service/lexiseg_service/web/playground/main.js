@@ -60,6 +60,7 @@ function fill(id, names) {
 /** Fills the menus of models and vocabularies. Rejects without a required key; a key may be denied vocabularies only. */
 async function offer() {
   Object.assign(state, await engine.describe());
+  $("lesson").disabled = !state.features.includes("heads");
   emit("offered");
   engine.vocabularies().then((all) => fill("vocabulary", all.map(({ name }) => name)), () => null);
   fill("model", state.models.map(({ name }) => name));
@@ -75,10 +76,12 @@ let turn = 0;
 $("examples").addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
-  const { picture } = button.dataset;
-  const photograph = await fetch(new URL(picture, import.meta.url));
-  await openPicture(new File([await photograph.blob()], picture, { type: photograph.headers.get("content-type") }));
-  askAsExample(button.dataset.words);
+  const { picture, words } = button.dataset;
+  const photograph = await (await fetch(new URL(picture, import.meta.url))).blob();
+  if (button.id === "lesson") removeExampleWords();
+  else await openPicture(new File([photograph], picture, { type: photograph.type }));
+  askAsExample(words);
+  if (button.id === "lesson") await (await import("./project/lesson.js")).begin(photograph, words);
 });
 
 function askAsExample(words) {

@@ -110,7 +110,8 @@ export function nameOf(label, number, track) {
 function show(doc = state.picture?.doc ?? EMPTY) {
   const segments = seen(doc).map(withLooks);
   const isEmpty = doc.asked === NO_WORDS && !segments.length;
-  state.answer = isEmpty ? null : { ...doc.answer, warnings: [...doc.answer.warnings, ...doc.notes], segments };
+  const absent = doc.answer?.absent.filter((name) => !segments.some(({ label }) => label === name)); // by words: it may be cut out
+  state.answer = isEmpty ? null : { ...doc.answer, absent, warnings: [...doc.answer.warnings, ...doc.notes], segments };
   if (state.chosen.number && !segments.some(({ number }) => number === state.chosen.number)) choose();
   emit("answered");
   if (!state.answer && state.picture) tell("Type a word, click on the picture or drag a box."); // without a picture a refusal stays
@@ -248,10 +249,8 @@ page.addEventListener("stroke", ({ detail }) => {
     const { doc } = picture;
     const one = segmentOf(doc, chosen.number) ?? targetOf(picture, { ...detail.points[0], positive: true }, chosen);
     if (!one && !detail.adds) return tell("There is nothing to erase here.");
-    const size = [picture.height, picture.width];
-    const answer = doc.answer ?? { model: "by hand", size, timings_ms: { total: 0 }, absent: [], warnings: [] };
     const fresh = { task: "prompt", label: null, class_index: null, score: 1, quality: null };
-    const [next, number] = afterStroke({ ...doc, answer }, one, size, detail, fresh);
+    const [next, number] = afterStroke(picture, one, detail, fresh);
     chosen.number = number;
     change(picture, next);
     emit("chosen");

@@ -10,7 +10,15 @@ from PIL import ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 from tests import pictures
-from tests.integration.playground.asking import add, drag, expect_result, place, unpacked, until_resolved
+from tests.integration.playground.asking import (
+    add,
+    drag,
+    expect_result,
+    place,
+    unpacked,
+    until_resolved,
+    without_heads,
+)
 from tests.integration.playground.conftest import PATIENCE, opened, reload
 from tests.integration.playground.expect import expect
 from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
@@ -75,6 +83,45 @@ def teach(page: Page) -> None:
     begin(page)
     accept(page)
     learned(page, 1)
+
+
+COIN, BETWEEN = (135, 336), (45, 225)  # pixels of the lesson's last picture
+
+
+def teach_coins(page: Page) -> None:
+    """The first lesson: six parts of a photograph, whose coins are found by none of its words, and after two by all."""
+    page.get_by_role("button", name="Teach: accept two, watch four change").click()
+    expect(page.locator("#note")).to_contain_text("press Accept (A)")
+    expect(page.locator("#strip :is(.labelled, .empty)")).to_have_count(6)
+    expect(page.locator("#result")).to_have_text("Found ancient coin.")
+    for number in (1, 2):
+        accept(page)
+        learned(page, number)
+        title = re.compile(f"coins-{number + 1}.jpg: labelled")
+        expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", title)
+    expect(page.locator("#note")).to_contain_text("Nobody outlined these")
+    expect(page.locator("#strip .changed")).to_have_count(3)  # those that nobody has looked at yet
+    strip(page).last.click()
+    for pixel, name in ((COIN, "ancient coin 1.00"), (BETWEEN, "")):
+        page.mouse.move(*place(page, *pixel, (453, 384)))
+        expect(page.locator("#hover")).to_have_text(name)
+    page.keyboard.down("v")
+    expect(page.locator("#segments")).not_to_contain_text("1.00")
+    page.keyboard.up("v")
+    expect(page.locator("#segments")).to_contain_text("1.00")
+
+
+def test_the_first_lesson_changes_four_pictures_after_two(page: Page) -> None:
+    teach_coins(page)
+
+
+def test_there_is_no_lesson_where_nothing_can_be_taught(context: BrowserContext, server: Server) -> None:
+    without_heads(context)
+
+    page = opened(context, server.url)
+
+    expect(page.locator("#sample")).to_be_visible()
+    expect(page.locator("#lesson")).to_be_hidden()
 
 
 def pictures_of(request: Request) -> list[str]:

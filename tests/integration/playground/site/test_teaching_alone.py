@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, Playwright, Route
+from playwright.sync_api import BrowserContext, Page, Playwright, Route
 
 from lexiseg_model.abilities import teachable
 from lexiseg_model.catalogue import models as catalogue
@@ -22,7 +22,7 @@ from lexiseg_model.vocabulary.heads import RULES, LabelledPicture, Lesson
 from tests.integration.playground.asking import add, expect_result
 from tests.integration.playground.conftest import opened, reload, stored
 from tests.integration.playground.expect import expect
-from tests.integration.playground.project.test_teaching import ALBUM, WORD, accept, begin, learned, show
+from tests.integration.playground.project.test_teaching import ALBUM, WORD, accept, begin, learned, show, teach_coins
 
 pytestmark = pytest.mark.slow
 
@@ -154,3 +154,7 @@ def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(taught_
     expect_result(page, re.compile(r"Found [^.]*submarine"))
     page.get_by_role("button", name="without submarine").click()  # the page is that of the other tests
     expect_result(page, f"Found {WORD}.")
+
+
+def test_the_first_lesson_is_that_of_a_service(context: BrowserContext, site: str) -> None:
+    teach_coins(opened(context, site))

@@ -12,12 +12,9 @@ export function* yolo({ pictures, categories }) {
     const line = (one) => `${one.category} ${joined(polygonsOf(one.mask).flat()).map(([x, y]) => `${share(x, width)} ${share(y, height)}`).join(" ")}\n`;
     yield [`labels/${base}.txt`, () => segments.map(line).join("")];
   }
-  for (const split of [TRAIN, VAL]) yield [split, () => listed(split, pictures)];
+  for (const split of [TRAIN, VAL]) yield [split, () => {
+    const lines = pictures.filter(({ base }) => (crc(new TextEncoder().encode(base)) % VAL_SHARE === 0) === (split === VAL));
+    return (lines.length ? lines : pictures.slice(0, 1)).map(({ name }) => `./images/${name}\n`).join(""); // trainers refuse an empty one
+  }];
   yield ["data.yaml", () => `train: ${TRAIN}\nval: ${VAL}\nnames:\n${categories.map((name, index) => `  ${index}: ${JSON.stringify(name)}\n`).join("")}`];
-}
-
-/** The lines of a split, by the names of pictures; trainers refuse an empty one, which gets the first picture. */
-function listed(split, pictures) {
-  const lines = pictures.filter(({ base }) => (crc(new TextEncoder().encode(base)) % VAL_SHARE === 0) === (split === VAL));
-  return (lines.length ? lines : pictures.slice(0, 1)).map(({ name }) => `./images/${name}\n`).join("");
 }

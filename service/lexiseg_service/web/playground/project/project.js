@@ -236,12 +236,12 @@ export async function addAll(files) {
   }));
 }
 
-/** Asks about the pictures that were neither reviewed nor asked about these words, also those still to be added; `most`: about a few of them. */
-function labelAll(most = 0) {
+/** Asks about those of `all` that were neither reviewed nor asked about these words, also those still to be added; `most`: about a few of them. */
+export function labelAll(most = 0, all = () => strip) {
   const words = wordsQuestion();
   if (!words) return tell("Type the words first, or choose everything.", true);
   return later("Labelling", async () => {
-    const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
+    const open = all().filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
     $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
     if (!open.length) return;
     const some = open.filter((_, i) => !most || Math.floor((i * most) / open.length) > Math.floor(((i - 1) * most) / open.length));
@@ -249,7 +249,7 @@ function labelAll(most = 0) {
       await fileOf(picture);
       const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
       if (!picture.doc.isReviewed) change(picture, withWords(picture.doc, words, answer));
-    }, most ? 0 : strip.length - open.length);
+    }, most ? 0 : all().length - open.length);
     drawStrip();
     if (most) await show(some[0]).then(() => ($("note").textContent = outcome));
   });
