@@ -11,7 +11,6 @@ from typing import NamedTuple
 from lexiseg_service.errors import ServiceError
 
 CC_BY = "CC BY 2.0, https://creativecommons.org/licenses/by/2.0/"
-CC0 = "CC0"
 PUBLIC = "public domain"
 QUALITY = 92  # of the JPEG of a PNG
 
@@ -28,9 +27,9 @@ class Sample(NamedTuple):
 SAMPLES = {
     "china.jpg": Sample("sklearn", "datasets/images/china.jpg", "danielbuechele (Flickr)", CC_BY),
     "flower.jpg": Sample("sklearn", "datasets/images/flower.jpg", "vultilion (Flickr)", CC_BY),
-    "cat.jpg": Sample("skimage", "data/chelsea.png", "Stefan van der Walt", CC0),
+    "cat.jpg": Sample("skimage", "data/chelsea.png", "Stefan van der Walt", "CC0"),
     "coins.jpg": Sample("skimage", "data/coins.png", "the Brooklyn Museum", "no known copyright restrictions"),
-    "cup.jpg": Sample("skimage", "data/coffee.png", "Rachel Michetti", CC0),
+    "cup.jpg": Sample("skimage", "data/coffee.png", "Rachel Michetti", "CC0"),
     "astronaut.jpg": Sample("skimage", "data/astronaut.png", "NASA", PUBLIC),
     "rocket.jpg": Sample("skimage", "data/rocket.jpg", "SpaceX", PUBLIC),
 }
