@@ -26,7 +26,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from benchmarks.calls import stages
-from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, running_server
+from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, gateway_seconds, running_server
 from benchmarks.timing import cost, median_and_range, print_table, synchronised
 from lexiseg_model.resources.device import choose_device
 from lexiseg_model.segmenter import Segmenter
@@ -57,6 +57,7 @@ class Served(NamedTuple):
     images_per_second: float
     median_ms: float
     cpu_ms: float  # of the server's processes per image
+    gateway_ms: float  # of these the ones with HTTP connections
     passes: float | None  # image passes under way, on average; None if the server has no metrics
 
 
@@ -104,14 +105,16 @@ async def load(url: str, process: psutil.Process, clients: int, seconds: float =
         await one_client(connections[0], time.monotonic() + 0.5)
         times.clear()
         seconds_before = image_seconds(url)
-        cpu_before, start = cpu_seconds(process), time.monotonic()
+        cpu_before, gateway_before, start = cpu_seconds(process), gateway_seconds(process), time.monotonic()
         await asyncio.gather(*(one_client(connection, start + seconds) for connection in connections))
         elapsed, cpu = time.monotonic() - start, cpu_seconds(process) - cpu_before
+        gateway = gateway_seconds(process) - gateway_before
         seconds_after = image_seconds(url)
         passes = None
         if seconds_before is not None and seconds_after is not None:
             passes = (seconds_after - seconds_before) / elapsed
-    return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times), passes)
+    cpu_ms, gateway_ms = 1e3 * cpu / len(times), 1e3 * gateway / len(times)
+    return Served(len(times) / elapsed, 1e3 * float(np.median(times)), cpu_ms, gateway_ms, passes)
 
 
 def bare_forward(segmenter: Segmenter, device: torch.device, batches: Sequence[int] = BATCHES) -> tuple[float, float]:
@@ -136,13 +139,14 @@ def beside_bare() -> None:
             for clients, results in rounds.items():
                 results.append(asyncio.run(load(url, process, clients)))
     rows = [["bare image pass", "-", median_and_range([rate for rate, _ in bare], 1), "1.00"]]
-    rows[0].append(f"{median(cpu for _, cpu in bare):.0f}")
+    rows[0] += [f"{median(cpu for _, cpu in bare):.1f}", "-"]
     for clients, results in rounds.items():
         rates = [served.images_per_second for served in results]
         ratios = [rate / bare_rate for rate, (bare_rate, _) in zip(rates, bare, strict=True)]
         row = ["lexiseg", str(clients), median_and_range(rates, 1), median_and_range(ratios, 2)]
-        rows.append([*row, f"{median(served.cpu_ms for served in results):.0f}"])
-    head = ["", "clients", "images/s", "of the bare pass", "CPU ms per image"]
+        row.append(f"{median(served.cpu_ms for served in results):.1f}")
+        rows.append([*row, f"{median(served.gateway_ms for served in results):.1f}"])
+    head = ["", "clients", "images/s", "of the bare pass", "CPU ms per image", "of it the gateway"]
     print_table(f"640 x 480 JPEG, {len(CLASSES)} classes, no other server", head, rows)
 
 

@@ -77,6 +77,12 @@ def cpu_seconds(process: psutil.Process) -> float:
     return sum(sum(member.cpu_times()[:2]) for member in (process, *process.children(recursive=True)))
 
 
+def gateway_seconds(process: psutil.Process) -> float:
+    """CPU seconds of the processes of a server that have TCP sockets: of lexiseg, the gateway."""
+    members = (process, *process.children(recursive=True))
+    return sum(sum(member.cpu_times()[:2]) for member in members if member.net_connections("tcp"))
+
+
 @contextmanager
 def running_server(server: Server) -> Iterator[tuple[str, psutil.Process]]:
     """Start a server that prints its address on its first line; terminates it and its children at the end."""
