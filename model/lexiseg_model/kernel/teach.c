@@ -20,7 +20,8 @@ typedef struct {
 static const double HALVES[] = {0, 0.5, 1, 2, 4, INFINITY, 32, 16, 8};
 enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 #define GAIN 0.01 /* of the mean IoU, that a doubt needs */
-#define FOUND 0.005 /* IoU from which words know a class */
+#define FOUND 0.1 /* IoU from which words know a class */
+#define FOUND_IF_NAMED 0.005 /* likewise, if words give most of its cells to classes of the head */
 #define STANDARD_ERRORS 1.5 /* that the gain of a class must exceed, or it keeps its words */
 #define AT_STAKE 2.0        /* times the IoU by words: enough of a gain, whatever its error */
 #define KNOWN 0.6   /* IoU by words of a class that everyday photographs may show */
@@ -314,10 +315,16 @@ static int is_better(const Lessons *of, const double *of_words, const double *co
 
 /* Whether words know a class: they find it, or give its cells more than the background has, if less than another class. */
 static int is_known(const Lessons *of, const double *of_words, int64_t class) {
-    double sum = 0;
-    for (int64_t i = 0; i < of->n; i++)
-        if (of->labels[i] == class && looked_for(of, i, class)) sum += of->shares[i] * of->text[i * of->k + class];
-    return sum > 0 || iou_of(of, of_words, class, -1) >= FOUND;
+    double own = 0, named = 0, sum = 0;
+    for (int64_t i = 0; i < of->n; i++) {
+        const float *text = of->text + i * of->k;
+        int64_t c = 0;
+        if (of->labels[i] != class || !looked_for(of, i, class)) continue;
+        while (c < of->k && !(text[c] > 0)) c++;
+        own += of->shares[i], sum += of->shares[i] * text[class];
+        if (c < of->k) named += of->shares[i];
+    }
+    return sum > 0 || iou_of(of, of_words, class, -1) >= (2 * named > own ? FOUND_IF_NAMED : FOUND);
 }
 
 /* What part [k] each class has of what it learned, and the IoU so: none where words are as good on pictures that were

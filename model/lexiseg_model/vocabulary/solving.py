@@ -45,7 +45,8 @@ FLAT = 0.01  # of the IoU that ENOUGH_PICTURES more would bring where the curve 
 MAX_WANTS = 100  # pictures
 TRAINING, HELD_OUT, HALF = range(3)  # ways in which a head answers about reviewed pictures: `Cells.parts`
 TINY = 1e-6  # small against weights with a sum of 1
-MIN_IOU_BY_WORDS = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
+MIN_IOU_BY_WORDS = 0.1  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
+MIN_IOU_IF_NAMED = 0.005  # likewise, if words give most of its cells to classes of the head; also in teach.c
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
 STANDARD_ERRORS = 1.5  # likewise; also in teach.c
 AT_STAKE = 2.0  # times the IoU by words: enough of a gain, whatever its error; also in teach.c
@@ -61,7 +62,6 @@ NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS 
 EVERYDAY = Path(__file__).with_name("everyday.lesson")
 
 Numbers = NDArray[np.float64]
-Floats = NDArray[np.floating[Any]]
 
 
 class Cells(NamedTuple):
@@ -295,8 +295,7 @@ def _wants(n_lessons: NDArray[np.int32], folds: NDArray[np.intp], gain: Numbers)
     is_known = (n_lessons[-2:] > 0).all(0) & (folds > 2)
     slope = np.where(is_known, gain / np.log2(2 - 2 / np.maximum(folds, 3)), 0).clip(FLAT / 50)
     until_flat = np.where(slope > FLAT / 50, ENOUGH_PICTURES / (2 ** (FLAT / slope) - 1), 0)
-    number: Numbers = np.ceil(np.maximum(until_flat, ENOUGH_PICTURES)) - n_lessons[0]
-    return number.clip(0, MAX_WANTS)
+    return np.asarray((np.ceil(np.maximum(until_flat, ENOUGH_PICTURES)) - n_lessons[0]).clip(0, MAX_WANTS), np.float64)
 
 
 def _mixed(cells: Cells, directions: NDArray[np.float32], way: int, half: float, part: Numbers) -> Numbers:
@@ -324,11 +323,14 @@ def _better(cells: Cells, directions: NDArray[np.float32], half: float) -> tuple
     """What part [K] each class has of what it learned, and the IoU [3, K] by words and so, HELD_OUT and TRAINING.
 
     None where words are as good on pictures that were left out, or know the class and there are no such pictures: they
-    find it, or give its cells more than the background has, if less than another class.
+    find it (a little of it is enough where they take most of the rest for other classes), or give its cells more than
+    the background has, if less than another class.
     """
     by_words, folds = _counts(cells, cells.text), _shown_folds(cells)
-    own = (cells.labels[:, None] == np.arange(len(folds))) * cells.shares[:, None]
-    is_known = (_iou(by_words) >= MIN_IOU_BY_WORDS) | (np.nansum(own * cells.text, 0) > 0)
+    own = (cells.labels[:, None] == np.arange(len(folds))) * cells.shares[:, None].astype(np.float64)
+    named = own[(cells.text > 0).any(1)].sum(0)
+    min_iou = np.where(2 * named > own.sum(0), MIN_IOU_IF_NAMED, MIN_IOU_BY_WORDS)
+    is_known = (_iou(by_words) >= min_iou) | (np.nansum(own * cells.text, 0) > 0)
     part = ((folds > 1) | (folds > 0) & ~is_known).astype(float)
     for _ in range(PASSES):
         taught = _mixed_counts(cells, directions, HELD_OUT, half, part)

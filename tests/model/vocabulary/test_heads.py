@@ -147,6 +147,15 @@ def test_one_picture_teaches_no_class_that_words_see_under_another(plate_by_word
     assert head.report()[PLATE]["kept"] == ("words" if plate_by_words > 0 else None)
 
 
+def test_like_pictures_teach_a_class_of_which_words_find_but_a_cell() -> None:
+    text = np.full((30, 2), -1, np.float16)
+    text[[10, 20], PLATE] = 1  # a plate's cell, and one of nobody's
+
+    plates = [solve([replace(lesson(0), text=text)] * n, CLASSES).report()[PLATE] for n in (1, 2)]
+
+    assert [(entry["pictures"], entry["kept"]) for entry in plates] == [(1, None), (2, None)]
+
+
 def test_like_pictures_are_not_compared_with_each_other() -> None:
     alike = solve([lesson(0), lesson(0), lesson(5)], CLASSES)
     with_another = solve([lesson(0), lesson(0), lesson(1)], CLASSES)
