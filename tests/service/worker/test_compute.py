@@ -134,9 +134,9 @@ KEYS = ("tiny 288", "tiny 640", "tcl 448")
 MODELS = {key: Loaded(ColourSegmenter(), threading.Condition()) for key in KEYS}
 
 
-def job(source: str, key: str = KEYS[0], n_tiles: int = 1, name: str = "", flow: str = "") -> AnyJob:
+def job(source: str, key: str = KEYS[0], n_tiles: int = 1, name: str = "") -> AnyJob:
     """A planned job: who sent it, what it can share a batch with, and how much of it there is."""
-    request = WorkerRequest(None, Vocabulary(()), key, source=source, flow=flow, request_id=name)
+    request = WorkerRequest(None, Vocabulary(()), key, source=source, request_id=name)
     planned = Job(request, render)
     planned.loaded = MODELS[key]
     planned.plan = Plan((1, 1), np.empty((n_tiles, 3, 1, 1), np.uint8))

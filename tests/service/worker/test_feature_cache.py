@@ -20,8 +20,8 @@ def _numbers_alone() -> Iterator[None]:
         yield
 
 
-def key(name: str = "image", owner: str = "", max_side: int | None = None) -> FeatureKey:
-    return FeatureKey(owner, name, "digest", InferenceOptions(max_side))
+def key(name: str = "image") -> FeatureKey:
+    return FeatureKey("", name, "digest", InferenceOptions())
 
 
 def entry(n_bytes: int = 100) -> Remembered:

@@ -14,8 +14,8 @@ def body(*prompts: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"image": {"type": "base64", "value": IN_TEXT}, "prompts": list(prompts), **fields}
 
 
-def word(text: str, **fields: Any) -> dict[str, Any]:
-    return {"type": "text", "text": text, **fields}
+def word(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
 
 
 async def test_each_prompt_has_its_result(client: httpx.AsyncClient) -> None:

@@ -38,9 +38,9 @@ def shard(path: Path, count: int) -> Path:
     return path
 
 
-def parquet(path: Path, columns: dict[str, list[Any]], group: int = 2) -> Path:
+def parquet(path: Path, columns: dict[str, list[Any]]) -> Path:
     """A table in row groups."""
-    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=group)
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=2)
     return path
 
 

@@ -66,7 +66,7 @@ def finished(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
     return job
 
 
-def lines(client: httpx.Client, identity: str, **query: Any) -> list[dict[str, Any]]:
-    answer = client.get(f"/v1/jobs/{identity}/results", params={"to": "jsonl", **query})
+def lines(client: httpx.Client, identity: str) -> list[dict[str, Any]]:
+    answer = client.get(f"/v1/jobs/{identity}/results", params={"to": "jsonl"})
     assert answer.status_code == 200, answer.text
     return [json.loads(line) for line in answer.text.splitlines()]

@@ -39,8 +39,8 @@ def written(
     return path
 
 
-def motion_jpeg(path: Path, orientation: int, n_frames: int = 3) -> Path:
-    """Red on the left, blue on the right as stored, 64 x 48; each frame a JPEG with EXIF, as cameras write them."""
+def motion_jpeg(path: Path, orientation: int) -> Path:
+    """Red on the left, blue on the right as stored, 64 x 48; three frames, each a JPEG with EXIF as of cameras."""
     exif = Image.Exif()
     exif[pictures.ORIENTATION] = orientation
     frame = pictures.encoded(Image.fromarray(picture(["r" * 32 + "b" * 32] * 48)), "JPEG", exif=exif)
@@ -48,7 +48,7 @@ def motion_jpeg(path: Path, orientation: int, n_frames: int = 3) -> Path:
         stream = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
         stream.time_base = Fraction(1, 10)
-        for index in range(n_frames):
+        for index in range(3):
             packet = av.Packet(frame)
             packet.pts = packet.dts = index
             packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 10), stream, True

@@ -35,10 +35,10 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 @contextmanager
-def served(segmenter: Segmenter | None = None, **settings: Any) -> Iterator[str]:
+def served(segmenter: Segmenter | None = None) -> Iterator[str]:
     """HOST:PORT of a gateway over an engine, of colours by default."""
     backend = EngineBackend(segmenter)
-    with on_ports(backend, **settings) as ports:
+    with on_ports(backend) as ports:
         yield ports.grpc
     backend.engine.close(5)
 

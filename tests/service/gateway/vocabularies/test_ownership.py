@@ -23,8 +23,8 @@ def collection() -> Vocabularies:
     return Vocabularies(Documents(VOCABULARIES, SqliteStore(None)), Limits())
 
 
-async def first_class(vocabularies: Vocabularies, key: str, name: str = "room") -> str:
-    return (await vocabularies.find(name, key)).vocabulary.classes[0].name
+async def first_class(vocabularies: Vocabularies, key: str) -> str:
+    return (await vocabularies.find("room", key)).vocabulary.classes[0].name
 
 
 async def names_of(vocabularies: Vocabularies, key: str) -> list[str]:

@@ -46,15 +46,14 @@ class Strips(GatedColours):
 class Floor:
     """An engine over two models, `one` and `two`; `two` is loaded when its door is open."""
 
-    def __init__(self, **settings: int) -> None:
+    def __init__(self) -> None:
         self.models = {name: GatedColours(name) for name in ("one", "two")}
         self.door = threading.Event()
         self.door.set()
         self.metrics = Metrics()
         served = [Served(name, model.card) for name, model in self.models.items()]
         self.pool = ModelPool(served, self._open, self.metrics)
-        wanted = Settings.model_validate({"max_batch": 8, **settings})
-        self.engine = Engine(self.pool, wanted, self.metrics)
+        self.engine = Engine(self.pool, Settings(max_batch=8), self.metrics)
         self.submit = self.engine.submit
 
     def _open(self, served: Served) -> Segmenter:

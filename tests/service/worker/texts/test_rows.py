@@ -33,8 +33,8 @@ class Tower:
         return np.array([[len(text)] * WIDTH for text in texts], np.float16)
 
 
-def cache_of(encode: Encode, n_bytes: int = 1_000_000) -> TextCache:
-    return TextCaches(Settings(), Metrics(), n_bytes).space("tower", encode)
+def cache_of(encode: Encode) -> TextCache:
+    return TextCaches(Settings(), Metrics()).space("tower", encode)
 
 
 def test_concurrent_misses_of_a_text_encode_it_once() -> None:
