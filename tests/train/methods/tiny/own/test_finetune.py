@@ -179,19 +179,21 @@ def test_a_start_of_another_method_or_an_unknown_one_is_refused(recipe: Finetune
         recipe.model_copy(update={"start": "nothing"}).start_folder()
 
 
+@pytest.mark.usefixtures("card")
 def test_without_a_gain_the_model_has_the_head_alone(
-    recipe: FinetuneRecipe, card: ModelCard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recipe: FinetuneRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The trained parts are those before the training."""
-    parts = load_file(recipe.out / PARTS)
+    out = shutil.copytree(recipe.out, tmp_path / "tuned")  # the card there is what other tests read
+    parts = load_file(out / PARTS)
     start = recipe.start_folder()
     untrained = [finetune.only_solved(start, under(f"{index}.", parts)) for index in range(3)]
     taught = {f"{n}.taught.{name}": value for n, part in enumerate(untrained) for name, value in part.items()}
     monkeypatch.setattr(finetune, "load_file", lambda path: load_file(path) | (taught if path.name == PARTS else {}))
 
-    refused = publish_finetuned(recipe.model_copy(update={"samples": 0}), recipe.out / FILE)
+    refused = publish_finetuned(recipe.model_copy(update={"samples": 0, "out": out}), out / FILE)
 
-    assert json.loads((recipe.out / "before-after.json").read_text())["step"] == 0
+    assert json.loads((out / "before-after.json").read_text())["step"] == 0
     assert "no gain over the head alone on left-out photographs" in capsys.readouterr().out
     assert refused.summary == "tiny, taught by pictures of red ball, blue box."
 
