@@ -54,13 +54,3 @@ def visual(*, quick_gelu: bool = False) -> VisionTransformer:
     tower = towers(quick_gelu=quick_gelu).visual
     assert isinstance(tower, VisionTransformer)
     return tower
-
-
-def images(count: int = 1, height: int = PRETRAINED_SIDE, width: int = PRETRAINED_SIDE) -> Tensor:
-    """[count, 3, height, width], each different."""
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
-
-
-def assert_alike(found: Tensor, expected: Tensor) -> None:
-    """Equal but for the order of float32 sums."""
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

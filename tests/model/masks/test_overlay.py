@@ -65,10 +65,8 @@ def test_a_wide_photograph_shrinks_to_the_largest_width(dtype: type[np.unsignedi
     assert (painted[:, : MAX_WIDTH // 2 - 2] == mixed(2)).all()
 
 
-def of_prompt(
-    label_map: LabelMap, id_: int, prompt: int, label: str | None = None, index: int | None = None
-) -> Segment:
-    return Segment(id_, label, index, 0.5, encode_mask(label_map == id_), prompt_index=prompt, mask_index=0)
+def of_prompt(label_map: LabelMap, id_: int, prompt: int) -> Segment:
+    return Segment(id_, None, None, 0.5, encode_mask(label_map == id_), prompt_index=prompt, mask_index=0)
 
 
 def test_of_several_prompts_each_nameless_segment_carries_its_number() -> None:

@@ -20,10 +20,10 @@ from tests.model.video.test_tracking import frame
 SIZE = (8, 12)
 
 
-def motion(x: float = 0.0, trust: float = 1.0, size: tuple[int, int] = SIZE) -> Motion:
+def motion(x: float = 0.0, trust: float = 1.0) -> Motion:
     """Everything was `x` pixels further right."""
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    return Motion(np.stack([columns + np.float32(x), rows], 2), np.full(size, trust, np.float32), False)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
+    return Motion(np.stack([columns + np.float32(x), rows], 2), np.full(SIZE, trust, np.float32), False)
 
 
 def flat(*values: float) -> Tensor:

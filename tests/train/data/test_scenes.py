@@ -16,8 +16,8 @@ from tests.train.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 IGNORED = 255
 
 
-def board(size: tuple[int, int] = (60, 60)) -> NDArray[np.uint8]:
-    return np.zeros(size, np.uint8)
+def board() -> NDArray[np.uint8]:
+    return np.zeros((60, 60), np.uint8)
 
 
 def test_things_are_segments_by_component_and_stuff_by_class() -> None:

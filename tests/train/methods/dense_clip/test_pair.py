@@ -76,11 +76,3 @@ def test_a_control_sees_the_same_photographs_under_other_captions(data: Path, tm
 
     assert torch.equal(batches[0].images, batches[1].images)
     assert not torch.equal(batches[0].tokens, batches[1].tokens)
-
-
-def test_a_run_says_at_its_start_how_many_pairs_it_contrasts(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    PairTrainer(recipe(data, tmp_path, micro_batch=2, steps=1, decay_steps=0)).train()
-
-    assert "each step contrasts 4 pairs, in two passes over 2 x 2 of them in each process\n" in capsys.readouterr().out

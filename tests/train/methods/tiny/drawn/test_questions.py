@@ -27,8 +27,8 @@ def table() -> TextTable:
     return TextTable(book, {data.name: data.classes for data in (TOYS, PLACES)}, ["sky", "wall"], "{}", encode)
 
 
-def space_of(data: IndexedDataset, table: TextTable, balance: float = 0.0) -> LabelSpace:
-    return LabelSpace.from_pixels(data.classes, table, np.ones(len(data.classes)), balance)
+def space_of(data: IndexedDataset, table: TextTable) -> LabelSpace:
+    return LabelSpace.from_pixels(data.classes, table, np.ones(len(data.classes)), 0.0)
 
 
 def random() -> np.random.Generator:
