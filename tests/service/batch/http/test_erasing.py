@@ -117,3 +117,19 @@ def test_one_kind_that_fails_leaves_none_of_the_others(
     assert (answer.status_code, problem["type"], problem["erased"]) == (503, "not-ready", expected)
     assert f"not erased: {kind}: " in problem["detail"]
     assert after == dict.fromkeys(expected, 0) | {kind: left}
+
+
+def test_files_make_room_where_an_erasure_cannot_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Ledger.erase
+
+    def full_until_files_are_gone(store: Ledger, identities: list[str]) -> None:
+        if of_jobs(tmp_path):
+            raise StoreAway("database or disk is full")
+        record(store, identities)
+
+    with gateway(tmp_path) as client:
+        job = finished(client, create(client, ARCHIVE))
+        monkeypatch.setattr(Ledger, "erase", full_until_files_are_gone)
+
+        assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+        assert of_jobs(tmp_path) == []

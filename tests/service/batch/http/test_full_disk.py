@@ -1,5 +1,6 @@
 """Stores that take no writes: nothing is lost, jobs and /readyz say what holds them up, refusals come in time."""
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ import httpx
 import pytest
 import redis
 
+from lexiseg_service.batch.files import Files
 from lexiseg_service.settings import Settings
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
@@ -52,6 +54,23 @@ def fill(disk: Path) -> Path:
 
 def detail(client: httpx.Client, created: httpx.Response) -> str:
     return str(client.get(created.headers["Location"]).json()["detail"])
+
+
+def test_a_disk_that_refuses_costs_time_and_no_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no disk can be mounted."""
+
+    def refuse(files: Files, name: str, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, NO_ROOM)
+
+    with gateway(tmp_path, backend := GatedBackend()) as client:
+        created = create(client, ARCHIVE)
+        with monkeypatch.context() as full:
+            full.setattr(Files, "write", refuse)
+            backend.open_for = COUNT
+            until(lambda: NO_ROOM in detail(client, created))
+
+        job = finished(client, created)
+        assert (job["done"], job["failed"], job["detail"]) == (COUNT, 0, None)
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="only root mounts a disk")
