@@ -35,6 +35,7 @@ SHORT = [
 ]  # fmt: skip
 RECIPES = {
     "tcl-smoke": ["held_out=4", "grounder_steps=2", "clip_recipe=null", "clip={data}/lexiseg-mini-16.safetensors"],
+    "s-seg-smoke": ["held_out=4", "thresholds=[squares]", "photographs=2"],
     "unpair-seg-masks-smoke": [
         "sets=[squares]", "judged={{squares: 2}}", "clip_recipe=null",
         "clip=['{data}/lexiseg-mini-convnext.safetensors']",
