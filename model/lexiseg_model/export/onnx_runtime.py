@@ -62,20 +62,6 @@ def preload() -> None:
     require().preload_dlls()
 
 
-@cache
-def share_arena() -> None:
-    """Register one CPU arena for all sessions of this process that use the environment's allocators.
-
-    An arena of its own for each session would keep the memory of a pass twice, and grow by doubling.
-    """
-    onnxruntime = require()
-    place = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    same_as_requested = onnxruntime.OrtArenaCfg({"arena_extend_strategy": 1})
-    onnxruntime.create_and_register_allocator(place, same_as_requested)
-
-
 def require_provider(session: Any, device: torch.device, provider: str) -> None:
     """Raise ExportError where a session for a CUDA device lacks the provider that it is for, which silently failed."""
     used = list(session.get_providers())

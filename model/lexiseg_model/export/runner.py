@@ -115,8 +115,6 @@ def open_session(content: bytes, path: Path, providers: Sequence[onnx_runtime.Pr
     options.inter_op_num_threads = 1  # the graphs are chains without parallel branches
     # Spinning threads take the cores from decoding, upsampling and RLE, and gain nothing here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    onnx_runtime.share_arena()
-    options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = 3  # only errors
     try:
         return onnxruntime.InferenceSession(content, options, providers=list(providers))
