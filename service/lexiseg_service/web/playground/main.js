@@ -77,11 +77,12 @@ $("examples").addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
   if (!button) return;
   const { picture, words } = button.dataset;
+  button.inert = button.id === "lesson"; // until it has begun: a double click begins one
   const photograph = await (await fetch(new URL(picture, import.meta.url))).blob();
-  if (button.id === "lesson") removeExampleWords();
+  if (button.inert) removeExampleWords();
   else await openPicture(new File([photograph], picture, { type: photograph.type }));
   askAsExample(words);
-  if (button.id === "lesson") await (await import("./project/lesson.js")).begin(photograph, words);
+  if (button.inert) await (await import("./project/lesson.js")).begin(photograph, words).finally(() => (button.inert = false));
 });
 
 function askAsExample(words) {

@@ -90,7 +90,7 @@ COIN, BETWEEN = (135, 336), (45, 225)  # pixels of the lesson's last picture
 
 def teach_coins(page: Page) -> None:
     """The first lesson: six parts of a photograph, whose coins are found by none of its words, and after two by all."""
-    page.get_by_role("button", name="Teach: accept two, watch four change").click()
+    page.get_by_role("button", name="Teach: accept two, watch four change").dblclick()
     expect(page.locator("#note")).to_contain_text("press Accept (A)")
     expect(page.locator("#strip :is(.labelled, .empty)")).to_have_count(6)
     expect(page.locator("#result")).to_have_text("Found ancient coin.")

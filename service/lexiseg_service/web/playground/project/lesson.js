@@ -30,8 +30,6 @@ export async function begin(photograph, label) {
     }
     pictures.push(picture);
   }
-  const labelled = labelAll(0, () => pictures.slice(1)); // empties the line that `show` writes
-  await show(pictures[0]);
-  await labelled;
+  await Promise.all([labelAll(0, () => pictures.slice(1)), show(pictures[0])]); // the first empties the line that `show` writes
   if (pictures.at(-1).doc.answer) $("note").textContent = state.picture?.note ?? "";
 }
