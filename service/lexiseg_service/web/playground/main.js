@@ -20,6 +20,7 @@ const project = () => viewLoaded.then((modules) => modules[3]);
 window.addEventListener("unhandledrejection", (event) => { // of imports and downloads of example pictures
   if (!(event.reason instanceof TypeError && /fetch|load|import/i.test(event.reason.message))) return;
   event.preventDefault();
+  $("examples").ariaBusy = null;
   tell("A part of the page cannot be loaded: is there a network?", true);
 });
 
@@ -75,14 +76,14 @@ function offerTasks() {
 let turn = 0;
 $("examples").addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
-  if (!button) return;
+  if (!button || $("examples").ariaBusy) return; // a lesson begins
   const { picture, words } = button.dataset;
-  button.inert = button.id === "lesson"; // until it has begun: a double click begins one
+  $("examples").ariaBusy = button.id === "lesson" ? "true" : null;
   const photograph = await (await fetch(new URL(picture, import.meta.url))).blob();
-  if (button.inert) removeExampleWords();
+  if (button.id === "lesson") removeExampleWords();
   else await openPicture(new File([photograph], picture, { type: photograph.type }));
   askAsExample(words);
-  if (button.inert) await (await import("./project/lesson.js")).begin(photograph, words).finally(() => (button.inert = false));
+  if (button.id === "lesson") await (await import("./project/lesson.js")).begin(photograph, words).finally(() => ($("examples").ariaBusy = null));
 });
 
 function askAsExample(words) {
