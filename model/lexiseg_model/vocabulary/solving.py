@@ -323,8 +323,8 @@ def _better(cells: Cells, directions: NDArray[np.float32], half: float) -> tuple
     """What part [K] each class has of what it learned, and the IoU [3, K] by words and so, HELD_OUT and TRAINING.
 
     None where words are as good on pictures that were left out, or know the class and there are no such pictures: they
-    find it (a little of it is enough where they take most of the rest for other classes), or give its cells more than
-    the background has, if less than another class.
+    find it (a little is enough where they give most of it to classes of the head), or give its cells more than the
+    background has, if less than another class.
     """
     by_words, folds = _counts(cells, cells.text), _shown_folds(cells)
     own = (cells.labels[:, None] == np.arange(len(folds))) * cells.shares[:, None].astype(np.float64)

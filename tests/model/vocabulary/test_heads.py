@@ -14,6 +14,7 @@ from lexiseg_model.errors import ForeignLessonError, TeachingError
 from lexiseg_model.types import Learned
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head, LabelledPicture, Lesson, TaughtClass
 from lexiseg_model.vocabulary.solving import learn, solve
+from tests.kernel import both_ways
 
 CLASSES = ("mug", "plate")
 MUG, PLATE, NOBODY = 0, 1, 2
@@ -147,13 +148,18 @@ def test_one_picture_teaches_no_class_that_words_see_under_another(plate_by_word
     assert head.report()[PLATE]["kept"] == ("words" if plate_by_words > 0 else None)
 
 
-def test_like_pictures_teach_a_class_of_which_words_find_but_a_cell() -> None:
+@pytest.mark.parametrize(("n_by_words", "others_by_words", "kept"), [(1, -1, None), (1, 4, "words"), (3, -1, "words")])
+def test_like_pictures_teach_a_class_that_words_hardly_find(
+    n_by_words: int, others_by_words: int, kept: str | None
+) -> None:
     text = np.full((30, 2), -1, np.float16)
-    text[[10, 20], PLATE] = 1  # a plate's cell, and one of nobody's
+    text[10:20, MUG] = others_by_words  # the words take the other cells of plates for mugs, or for nobody's
+    text[10 : 10 + n_by_words] = -1, 1
+    text[20:, PLATE] = 1
 
-    plates = [solve([replace(lesson(0), text=text)] * n, CLASSES).report()[PLATE] for n in (1, 2)]
+    reports = both_ways(lambda: [solve([replace(lesson(0), text=text)] * n, CLASSES).report()[PLATE] for n in (1, 2)])
 
-    assert [(entry["pictures"], entry["kept"]) for entry in plates] == [(1, None), (2, None)]
+    assert [[entry["kept"] for entry in report] for report in reports] == [[kept, kept]] * 2
 
 
 def test_like_pictures_are_not_compared_with_each_other() -> None:
