@@ -85,6 +85,13 @@ def teach(page: Page) -> None:
     learned(page, 1)
 
 
+# Whether all pictures that nobody has reviewed are answered with what was learned last.
+OF_LAST_HEAD = """async () => {
+    const files = ["project/project", "page"].map((name) => new URL(`playground/${name}.js`, document.baseURI).href);
+    const [{ all }, { state }] = await Promise.all(files.map((file) => import(file)));
+    const open = all().filter(({ doc }) => !doc.isReviewed);
+    return open.every(({ doc }) => JSON.parse(doc.asked).head?.endsWith(`@${state.head.version}`));
+}"""
 COIN, BETWEEN = (135, 336), (45, 225)  # pixels of the lesson's last picture
 
 
@@ -100,6 +107,7 @@ def teach_coins(page: Page) -> None:
         title = re.compile(f"coins-{number + 1}.jpg: labelled")
         expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", title)
     expect(page.locator("#note")).to_contain_text("Nobody outlined these")
+    until_resolved(page, OF_LAST_HEAD)
     expect(page.locator("#strip .changed")).to_have_count(3)  # those that nobody has looked at yet
     strip(page).last.click()
     for pixel, name in ((COIN, "ancient coin 1.00"), (BETWEEN, "")):
