@@ -96,7 +96,7 @@ COIN, BETWEEN = (135, 336), (45, 225)  # pixels of the lesson's last picture
 
 
 def teach_coins(page: Page) -> None:
-    """The first lesson: six parts of a photograph, whose coins are found by none of its words, and after two by all."""
+    """The first lesson: six parts of a photograph; its word finds no coin before, and all after two were accepted."""
     page.get_by_role("button", name="Teach: accept two, watch four change").dblclick()
     expect(page.locator("#note")).to_contain_text("press Accept (A)")
     expect(page.locator("#strip :is(.labelled, .empty)")).to_have_count(6)
@@ -108,7 +108,7 @@ def teach_coins(page: Page) -> None:
         expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", title)
     expect(page.locator("#note")).to_contain_text("Nobody outlined these")
     until_resolved(page, OF_LAST_HEAD)
-    expect(page.locator("#strip .changed")).to_have_count(3)  # those that nobody has looked at yet
+    expect(page.locator("#strip .changed")).to_have_count(3)  # the pictures that nobody has looked at yet
     strip(page).last.click()
     for pixel, name in ((COIN, "ancient coin 1.00"), (BETWEEN, "")):
         page.mouse.move(*place(page, *pixel, (453, 384)))
