@@ -80,7 +80,7 @@ def _checked(content: bytes, key: str, names: set[str]) -> bytes:
     try:
         lesson = Lesson.from_bytes(content)
     except TeachingError as error:
-        raise InvalidValue.of(BODY, f"picture {key!r}", str(error)) from None
+        raise InvalidValue.because(BODY, f"picture {key!r}: {error}") from None
     if not names.issuperset(lesson.classes):
         raise InvalidValue.of(BODY, f"picture {key!r}", "lessons of the head's classes")
     return content

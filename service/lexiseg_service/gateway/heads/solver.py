@@ -15,7 +15,7 @@ import numpy as np
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import Head, Lesson
-from lexiseg_model.vocabulary.solving import solve, work_of
+from lexiseg_model.vocabulary.solving import everyday_lesson, solve, work_of
 from lexiseg_service.errors import InvalidValue, ModelChanged
 from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.watch.metrics import Metrics
@@ -82,8 +82,11 @@ def _check_one_model(lessons: Sequence[Lesson], digest: str, width: int | None) 
             f"pictures: {others} of the head's {len(lessons)} were taught to other weights of the model than are "
             "served now, or by another release; send all of them again, or delete the head"
         )
+    everyday = everyday_lesson(digest)  # of the model itself, where there is one
+    detail = None if everyday is None or everyday.detail is None else everyday.detail.shape[1]
     for lesson in lessons:
-        if width and (numbers := lesson.cells.shape[1]) != width:
-            raise InvalidValue.of(
-                "pictures", f"lessons of {numbers} numbers a cell", f"{width}, as of the head's model"
-            )
+        for part, expected in ((lesson.cells, width), (lesson.detail, detail)):
+            if part is not None and expected not in (None, part.shape[1]):
+                raise InvalidValue.of(
+                    "pictures", f"lessons of {part.shape[1]} numbers a cell", f"{expected}, as of the head's model"
+                )

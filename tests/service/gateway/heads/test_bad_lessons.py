@@ -130,16 +130,25 @@ async def test_labels_that_teach_nothing_are_refused_and_the_head_stays(taught: 
     assert (await taught.get("/v1/heads/views")).json() == before
 
 
+def wider(part: NDArray[np.float16] | None) -> NDArray[np.float16]:
+    assert part is not None
+    return np.pad(part, ((0, 0), (0, 300)))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda cells: np.full_like(cells, np.inf), "cells: expected finite numbers"),
-        (lambda cells: np.pad(cells, ((0, 0), (0, 300))), "expected 249, as of the head's model, got 'lessons of 549"),
+        (
+            lambda lesson: {"cells": np.full_like(lesson.cells, np.inf)},
+            "body: picture 'first': expected a lesson, got one of other arrays (cells: expected finite numbers)",
+        ),
+        (lambda lesson: {"cells": wider(lesson.cells)}, "expected 249, as of the head's model, got 'lessons of 549"),
+        (lambda lesson: {"detail": wider(lesson.detail)}, "expected 283, as of the head's model, got 'lessons of 583"),
     ],
-    ids=["infinite", "of another width"],
+    ids=["infinite", "of another width", "of another width in detail"],
 )
 async def test_an_export_of_hostile_numbers_is_refused_and_nothing_is_kept(
-    taught: httpx.AsyncClient, change: Callable[[NDArray[np.float16]], NDArray[np.float16]], reason: str
+    taught: httpx.AsyncClient, change: Callable[[Lesson], dict[str, Any]], reason: str
 ) -> None:
     file, hostile = (await taught.get("/v1/heads/views?export=1")).content, io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(file)) as whole, zipfile.ZipFile(hostile, "w") as changed:
@@ -147,13 +156,13 @@ async def test_an_export_of_hostile_numbers_is_refused_and_nothing_is_kept(
             content = whole.read(name)
             if name.startswith("lessons/"):
                 lesson = Lesson.from_bytes(content)
-                content = replace(lesson, cells=change(lesson.cells)).to_bytes()
+                content = replace(lesson, **change(lesson)).to_bytes()
             changed.writestr(name, content)
 
     answer = await taught.put("/v1/heads/hostile", content=hostile.getvalue(), headers=FILE)
 
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
-    assert reason in answer.text
+    assert reason in answer.json()["detail"]
     assert [head["name"] for head in (await taught.get("/v1/heads")).json()["heads"]] == ["views"]
 
 
