@@ -150,13 +150,12 @@ class Teaching:
         self, name: str, body: NextInput, caller: Caller, archive: BinaryIO | None = None
     ) -> list[Ranked]:
         head = await self.heads.find(name, caller.owner)
-        if archive is None:
-            sources = [
-                Source(None, partial(source_of, image, field), field)
-                for image, field in ((image, f"images.{number}") for number, image in enumerate(body.images))
-            ]
-        else:
-            sources = await asyncio.to_thread(sources_in, archive, self._settings.limits.max_image_bytes)
+        sources = [
+            Source(None, partial(source_of, image, field), field)
+            for image, field in ((image, f"images.{number}") for number, image in enumerate(body.images))
+        ]
+        if archive is not None:
+            sources += await asyncio.to_thread(sources_in, archive, self._settings.limits.max_image_bytes)
         request = await self._use_case.request(Question(head=head.exact_name), caller)
         unseen = {one.name for one in head.solved.classes if not one.pictures}
         return await ranked(self._use_case, sources, request, unseen)

@@ -1,5 +1,6 @@
 """Which pictures to label next: `POST /v1/heads/{name}/next`."""
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,12 +73,13 @@ def archive(name: str, content: bytes) -> dict[str, Any]:
     return {"files": {"archive": ("set.zip", zipped({name: content}))}, "data": {"request": "{}"}}
 
 
-async def test_pictures_of_an_archive_have_their_names() -> None:
+async def test_pictures_of_an_archive_have_their_names_and_images_come_with_them() -> None:
     photograph = pictures.encoded(pictures.small("china", 96), "JPEG")
+    form = archive("a.jpg", photograph) | {"data": {"request": json.dumps(images(SURE))}}
 
-    found = await asked(Unsure(), **archive("a.jpg", photograph))
+    found = await asked(Unsure(), **form)
 
-    assert (found.status_code, found.json().get("keys")) == (200, ["a.jpg"])
+    assert (found.status_code, found.json().get("keys")) == (200, ["a.jpg", SURE])
 
 
 @pytest.mark.parametrize(
