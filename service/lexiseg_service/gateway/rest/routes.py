@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.image_requests import results_or_errors, with_field
 from lexiseg_service.gateway.rest import body, problem
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, query
@@ -85,8 +86,11 @@ def wants_png(accept: str) -> bool:
 async def _several(request: Request, question: Question, images: Sequence[ImageSource]) -> Response:
     """The answers to one question about several images, as `segment` says. Raises as `results_or_errors`."""
     use_case, caller, request_id = use_case_of(request), caller_of(request), request.state.request_id
+    limits: ClientLimits = request.app.state.client_limits
 
     async def ask(number: int, image: ImageSource) -> bytes:
+        if number:  # the request itself counts for the first
+            await limits.count(caller.client)
         try:
             answer = await use_case.segment(question, image, caller)
         except ServiceError as error:

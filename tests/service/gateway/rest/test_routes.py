@@ -19,7 +19,7 @@ from lexiseg_service.question.schemas import SegmentAnswers
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, SlowBackend
 from tests.service.gateway.rest.raw import WHOLE, listening
-from tests.service.gateway.serving import form, on_ports, serving
+from tests.service.gateway.serving import ANN, form, on_ports, serving
 
 
 async def test_a_service_that_loads_is_alive_but_not_ready(client: httpx.AsyncClient, backend: KnownBackend) -> None:
@@ -105,6 +105,17 @@ async def test_several_images_get_their_answers_in_order() -> None:
     assert answer.status_code == 200
     assert [(each["id"], each["image_id"]) for each in answers] == [("mine-0", "0"), ("mine-1", "1"), ("mine-2", "2")]
     TypeAdapter(SegmentAnswers).validate_json(answer.content, strict=False)
+
+
+async def test_each_of_several_images_counts_as_a_request() -> None:
+    key = line_of("ann", "ann", limits=["daily=4"])
+    async with serving(backend=OneByOne(), api_keys=key) as client:
+        statuses = [
+            (await client.post("/segment", files=three_images()[: 1 + n_images], headers=ANN)).status_code
+            for n_images in (3, 1, 1)
+        ]
+
+    assert statuses == [200, 200, 429]
 
 
 async def test_an_image_that_fails_has_its_problem_and_the_others_their_answers() -> None:
