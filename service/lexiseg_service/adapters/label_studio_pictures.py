@@ -102,9 +102,9 @@ async def content_at(url: httpx.URL, settings: Settings, max_bytes: int) -> byte
                 if not _same_host(target, url) or target.userinfo:
                     return target
     except TimeoutError:
-        raise ImageNotFetched(f"Label Studio did not send a picture within {FETCH_SECONDS:g} seconds") from None
+        raise ImageNotFetched(f"Label Studio did not answer within {FETCH_SECONDS:g} seconds") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):  # the last two by a redirect
-        raise ImageNotFetched("Label Studio could not be asked for a picture") from None
+        raise ImageNotFetched("Label Studio could not be asked") from None
     raise ImageNotFetched(f"Label Studio: more than {MAX_REDIRECTS} redirects")
 
 

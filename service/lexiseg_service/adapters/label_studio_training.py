@@ -25,7 +25,7 @@ from lexiseg_labels.formats.label_studio import tasks_of
 from lexiseg_service.adapters.label_studio import Control, ReasonRoute, Task, control_of, head_name, place_of
 from lexiseg_service.adapters.label_studio_pictures import content_at, image_of
 from lexiseg_service.adapters.tools import read_as
-from lexiseg_service.errors import ImageNotFetched, InvalidValue, ServiceError, TooLarge
+from lexiseg_service.errors import ImageNotFetched, InvalidValue, ServiceError, TooLarge, UrlFetchOff
 from lexiseg_service.gateway.heads.reviewed_set import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.heads.schemas import HeadInput
 from lexiseg_service.gateway.image_requests import gather_limited
@@ -148,26 +148,37 @@ async def _annotated(project: int, settings: Settings) -> list[dict[str, Any]]:
 
 
 async def _write(request: Request, tasks: Sequence[dict[str, Any]], control: Control, file: BinaryIO) -> None:
-    """Write tasks and their pictures as a zip of Label Studio's layout."""
+    """Write tasks and their pictures as a zip of Label Studio's layout, in which tasks without a picture are left out.
+
+    Raises ServiceError: no picture can be fetched, or they are too large.
+    """
     use_case, settings, client = use_case_of(request), settings_of(request), caller_of(request).client
     deadline = time.monotonic() + settings.deadline_seconds
     left = MAX_ARCHIVE_BYTES
+    readable: list[dict[str, Any]] = []
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
 
-        async def fetch(number: int, task: dict[str, Any]) -> None:
+        async def fetch(number: int, task: dict[str, Any]) -> ServiceError | None:
             nonlocal left
-            field, place = place_of(validate(Task, task, f"tasks.{number}."), control, number)
-            image = await image_of(place, field, client, settings, use_case)
-            content = image.content
-            if content is None:
-                fetched = partial(use_case.fetching.fetch_uncounted, image.url or "", client)
-                content = await use_case.fetching.counted(client, fetched)
+            try:
+                field, place = place_of(validate(Task, task, f"tasks.{number}."), control, number)
+                image = await image_of(place, field, client, settings, use_case)
+                content = image.content
+                if content is None:
+                    fetched = partial(use_case.fetching.fetch_uncounted, image.url or "", client)
+                    content = await use_case.fetching.counted(client, fetched)
+            except (ImageNotFetched, InvalidValue, UrlFetchOff) as error:
+                logger.warning("task left out", task=task.get("id"), error=error.detail)
+                return error
             left -= len(content)
             if left < 0:
                 raise TooLarge(f"tasks: pictures of over {MAX_ARCHIVE_BYTES:,} bytes; shrink them")
             archive.writestr(f"{number}.jpg", content)
-            task["data"] = {control.image_field: f"{number}.jpg"}
+            readable.append({**task, "data": {control.image_field: f"{number}.jpg"}})
+            return None
 
-        await gather_limited([partial(fetch, number, task) for number, task in enumerate(tasks)], deadline)
-        archive.writestr(LISTING, orjson.dumps(tasks))
+        errors = await gather_limited([partial(fetch, number, task) for number, task in enumerate(tasks)], deadline)
+        if not readable and errors[0] is not None:
+            raise errors[0]
+        archive.writestr(LISTING, orjson.dumps(readable))
     file.seek(0)

@@ -109,6 +109,16 @@ def test_training_makes_a_head_that_predictions_are_asked_with(
     assert client.get("/v1/heads/label-studio-5").json()["pictures"] == 2  # of the present annotations alone
 
 
+def test_a_task_without_a_picture_is_left_out(client: httpx.Client, studio: Studio) -> None:
+    studio.tasks[0]["data"] = {"photo": "/data/upload/deleted.jpg"}
+    studio.tasks.append(task(3, LEFTS[0]) | {"data": {"text": "no picture"}})
+
+    trained = client.post(f"{URL}/webhook", json=event(TRAIN))
+
+    assert trained.status_code == 201, trained.text
+    assert client.get("/v1/heads/label-studio-5").json()["pictures"] == 2
+
+
 def test_every_tenth_annotation_trains(client: httpx.Client, studio: Studio) -> None:
     for n_annotations in (9, 11):
         assert client.post(f"{URL}/webhook", json=event("ANNOTATION_CREATED", 5, n_annotations)).status_code == 201
@@ -131,6 +141,9 @@ def test_why_a_project_is_not_trained_stands_in_the_answer(client: httpx.Client,
     for each in studio.tasks:
         each["annotations"][0]["was_cancelled"] = True
     assert "archive" in refused()
+    for each in studio.tasks:
+        each["data"] = {"photo": "/data/upload/deleted.jpg"}
+    assert "Label Studio: expected status 200, got 404" in refused()
     studio.tasks.clear()
     assert "annotated tasks" in refused()
     assert client.get("/v1/heads/label-studio-5").status_code == 404
