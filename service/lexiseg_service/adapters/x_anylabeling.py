@@ -150,7 +150,8 @@ async def predict(request: Request) -> Response:
     shapes = list(chain.from_iterable(await convert(answer, partial(shapes_of, notes=notes_of(answer.warnings)))))
     if not shapes and answer.warnings:
         return as_json({"success": True, "data": no_shapes(" ".join(f"{each.detail}." for each in answer.warnings))})
-    return as_json({"success": True, "data": {"shapes": shapes, "description": ""}})
+    description = f"Not found: {', '.join(answer.absent)}." if answer.absent and not shapes else ""
+    return as_json({"success": True, "data": {"shapes": shapes, "description": description}})
 
 
 def no_shapes(reason: str) -> dict[str, Any]:
