@@ -232,7 +232,8 @@ def read_listed(
             name = photographs.place_of(entry)
             size = photographs.measured_size(name, entry.height, entry.width)
         except UnreadableLabels as error:
-            unusable.append(as_text(f"{entry.file or 'image'}{': ' if entry.file else ' '}{entry.name:.200}: {error}"))
+            image = entry.name if entry.video is None else f"{entry.video:.200}/{entry.name}"
+            unusable.append(as_text(f"{entry.file or 'image'}{': ' if entry.file else ' '}{image:.400}: {error}"))
             continue
         marks = entry.read(size, class_name, drawing)
         count += marks.n_marks

@@ -166,7 +166,7 @@ def test_a_track_that_cannot_be_placed_is_named(track: str, reason: str, tmp_pat
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "no such file"),
+        (None, "image clip.avi/frame_000001.png: there is no such file"),
         (b"#EXTM3U\n#EXTINF:1,\nhttp://localhost/a.ts\n", "no MP4, MOV, Matroska, WebM or AVI"),
         (b"RIFF\0\0\0\0AVI LIST", "the video has no frame 1, or cannot be decoded"),
     ],
