@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -91,8 +92,9 @@ async def _several(request: Request, question: Question, images: Sequence[ImageS
     async def ask(number: int, image: ImageSource) -> bytes:
         if number:  # the request itself counts for the first
             await limits.count(caller.client)
+        sender = replace(caller, seconds=deadline - time.monotonic())  # one deadline for all images
         try:
-            answer = await use_case.segment(question, image, caller)
+            answer = await use_case.segment(question, image, sender)
         except ServiceError as error:
             raise with_field(error, f"image.{number}") from None
         return await off_event_loop(answer.nbytes, partial(render_json, answer, f"{request_id}-{number}"))

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 
 from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import DeadlineExceeded, QueueFull, ServiceError
+from lexiseg_service.gateway import image_requests
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -116,6 +118,26 @@ async def test_each_of_several_images_counts_as_a_request() -> None:
         ]
 
     assert statuses == [200, 200, 429]
+
+
+class UntilTheDeadline(KnownBackend):
+    """Answers nothing until a request's deadline has passed."""
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.asked.append(request)
+        while time.monotonic() < request.deadline:
+            await asyncio.sleep(0.01)
+        raise DeadlineExceeded("the deadline has passed")
+
+
+async def test_several_images_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_requests, "MAX_CONCURRENT", 2)
+    backend = UntilTheDeadline()
+    async with serving(backend=backend, deadline_seconds=0.5) as client:
+        answer = await client.post("/segment", files=three_images())
+
+    assert [each["status"] for each in answer.json()["answers"]] == [504] * 3
+    assert len(backend.asked) <= 2  # not the third, whose turn comes after it
 
 
 async def test_an_image_that_fails_has_its_problem_and_the_others_their_answers() -> None:
