@@ -251,8 +251,8 @@ class Heads:
         with suppress(NotReady):  # `remove_leftovers` comes again
             await self.store.remove_parts(slot, parts)
 
-    async def contents(self, head: NamedHead) -> list[bytes]:
-        return await self._contents(head.slot, head.pictures, {})
+    async def contents(self, head: NamedHead, pictures: Sequence[KeptPicture]) -> list[bytes]:
+        return await self._contents(head.slot, pictures, {})
 
     async def delete(self, name: str, owner: str, preconditions: Preconditions = UNCONDITIONAL) -> None:
         slot = slot_of(name, owner)

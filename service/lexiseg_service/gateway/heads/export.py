@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from pydantic import Field
 
@@ -19,7 +20,7 @@ from lexiseg_model.files.archives import open_zip
 from lexiseg_model.vocabulary.heads import MAX_BYTES, MAX_PICTURES, Lesson
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.heads.collection import Change
-from lexiseg_service.gateway.heads.head import NamedHead
+from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead
 from lexiseg_service.gateway.heads.lessons import KEY_LENGTH, classes_of
 from lexiseg_service.gateway.heads.schemas import HeadInput, Key, TaughtClassInput
 from lexiseg_service.question.classes import check_line
@@ -38,18 +39,39 @@ class ExportedHead(StrictModel):
     keys: list[Key] = Field(max_length=MAX_PICTURES)
 
 
-def write(head: NamedHead, lessons: list[bytes]) -> bytes:
+class _Unsent(io.BytesIO):
+    """What a zip has written since it was last taken."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("tell")
+
+    def take(self) -> bytes:
+        content = self.getvalue()
+        self.seek(0)
+        self.truncate()
+        return content
+
+
+async def pieces(
+    head: NamedHead, contents: Callable[[NamedHead, Sequence[KeptPicture]], Awaitable[list[bytes]]]
+) -> AsyncIterator[bytes]:
+    """The file of a head, in memory one lesson at a time; `contents` reads lessons."""
     listing = ExportedHead(
         model=head.model,
         classes=[TaughtClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in head.classes],
         keys=[picture.key for picture in head.pictures],
     )
-    file = io.BytesIO()
+    file = _Unsent()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(LISTING), listing.model_dump_json())
-        for number, lesson in enumerate(lessons):
+        for number, picture in enumerate(head.pictures):
+            (lesson,) = await contents(head, [picture])
             archive.writestr(zipfile.ZipInfo(ENTRY.format(number)), lesson)
-    return file.getvalue()
+            yield file.take()
+    yield file.take()
 
 
 def read(content: bytes, limits: Limits) -> Change:

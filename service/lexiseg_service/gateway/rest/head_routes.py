@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import JsonValue
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from lexiseg_service.errors import (
     InvalidValue,
@@ -108,9 +109,16 @@ async def get_head(
         return Response(status_code=304, headers={"ETag": head.etag})
     if not as_file and BYTES not in request.headers.get("accept", ""):
         return _full(head)
-    content = await asyncio.to_thread(export.write, head, await teaching_of(request).heads.contents(head))
+    pieces = export.pieces(head, teaching_of(request).heads.contents)
+    first = await anext(pieces)  # what cannot be read is refused by a status
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
     disposition = f'attachment; filename="{head.name}{export.SUFFIX}"'
-    return Response(content, headers={"Content-Disposition": disposition}, media_type=BYTES)
+    return StreamingResponse(whole(), headers={"Content-Disposition": disposition}, media_type=BYTES)
 
 
 @router.put(

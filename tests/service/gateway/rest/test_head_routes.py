@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.heads import collection
 from lexiseg_service.gateway.heads import head as heads
 from lexiseg_service.gateway.times import rfc3339
+from lexiseg_service.records.documents import Documents
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
 
@@ -290,6 +292,21 @@ async def test_a_head_that_is_exported_is_the_same_elsewhere(client: httpx.Async
     assert accepted.content == file
     assert put.json() == made | {"name": "cups"}
     assert more.json()["pictures"] == 3
+
+
+async def test_a_head_is_exported_lesson_by_lesson(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_each: list[int] = []
+    read_parts = Documents.read_parts
+
+    async def counted(self: Documents, slot: str, names: Sequence[str]) -> dict[str, bytes]:
+        of_each.append(len(names))
+        return await read_parts(self, slot, names)
+
+    await client.post("/v1/heads", json=taught("mug", "saucer"))
+    monkeypatch.setattr(Documents, "read_parts", counted)
+    await client.get("/v1/heads/mugs?export=1")
+
+    assert of_each == [1, 1]
 
 
 @pytest.mark.parametrize("damage", [lambda file: file[:-40], lambda file: b"PK" + file[::-1], lambda _: b""])
