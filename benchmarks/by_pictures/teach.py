@@ -3,8 +3,9 @@
 Pictures to learn from and others to measure on are drawn from the `train` split; other pictures of some sets are among
 those of the bundled weights (card.yaml). Prints each figure with its standard error over the draws; a set with a
 background is measured with it. With `--strip`, the first pictures teach, as in the page's strip, and pictures all over
-the rest are measured. With `--finetune`, `lexiseg train finetune` learns from as many pictures as the largest
-head, and a column has its mIoU, the minutes and in how many draws it was refused.
+the rest are measured. With `--rename skin=cheek`, a class goes by a word that says less of it. With `--finetune`,
+`lexiseg train finetune` learns from as many pictures as the largest head, and a column has its mIoU, the minutes and in
+how many draws it was refused.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,11 +55,11 @@ class Picture(NamedTuple):
 class Taught:
     """A set's pictures, encoded when they are first needed, and its classes."""
 
-    def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
+    def __init__(self, segmenter: Segmenter, data: IndexedDataset, renames: Mapping[str, str] = {}) -> None:
         self._segmenter, self._data, self._n_classes = segmenter, data, len(data.classes)
-        self.names = tuple(data.named.values())
+        self.names = tuple(renames.get(name, name) for name in data.named.values())
         self._labels, self._rows_of = labels_by_value(data), KnownRows(segmenter)
-        self.values = [data.classes.index(name) for name in self.names]
+        self.values = [data.classes.index(name) for name in data.named.values()]
         self.words = Vocabulary(tuple(map(ClassEntry, self.names)), Background() if data.has_background else None)
         self._known: dict[int, Picture] = {}
 
@@ -118,12 +119,13 @@ def measure(
     numbers: Sequence[int],
     orders: Sequence[Sequence[int]],
     root: Path | None,
+    renames: Mapping[str, str],
 ) -> Iterator[list[float]]:
     """For each order the mIoU by words, and by each number of pictures; tuned, its minutes and whether it gained.
 
     `root`: of the data sets; None: without tuning.
     """
-    taught = Taught(segmenter, data)
+    taught = Taught(segmenter, data, renames)
     most = min(max(numbers), round(MAX_SHARE * len(data.samples)))
     for seed, order in enumerate(orders):
         measured = order[most : most + MAX_MEASURED]
@@ -148,9 +150,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--pictures", type=int, nargs="+", default=NUMBERS, help="to learn from; half of a small set")
     parser.add_argument("--draws", type=int, default=3, help="random draws of pictures to average")
     parser.add_argument("--strip", action="store_true", help="learn from the first pictures, in order; one draw")
+    parser.add_argument("--rename", nargs="+", default=[], metavar="OLD=NEW", help="words of classes")
     parser.add_argument("--finetune", action="store_true", help="and tuned on the largest number of pictures")
     options = parser.parse_args(arguments)
     segmenter = catalogue.load(options.model, runtime="auto")
+    renames = dict(pair.split("=") for pair in options.rename)
     tuning = ["tuned", "minutes", "gained"] if options.finetune else []
     heads = ["set", "words", *(f"{number} pictures" for number in options.pictures), *tuning]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
@@ -159,7 +163,7 @@ def main(arguments: Sequence[str]) -> None:
         n = len(data.samples)
         drawn = [np.random.default_rng(seed).permutation(n).tolist() for seed in range(options.draws)]
         orders = [strip(n, min(max(options.pictures), round(MAX_SHARE * n)))] if options.strip else drawn
-        figures = np.array([*measure(segmenter, data, options.pictures, orders, root)])
+        figures = np.array([*measure(segmenter, data, options.pictures, orders, root, renames)])
         means, errors = figures.mean(0), figures.std(0) / max(1, len(figures) - 1) ** 0.5
         cells = (f"{mean:.1f} ± {error:.1f}" for mean, error in zip(means, errors, strict=True))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

@@ -160,7 +160,7 @@ class LearnedClasses(NamedTuple):
 
     `classes` [L]: class indices; `directions` [L, F] float32; `text` [L] float32: factors of the logits by words;
     `n_listed`: classes before the background words; `by_words` [P]: indices of the head's classes that keep the pixels
-    that words give to them.
+    that words give to them; `places` [L, S + 1] float32 as of `Head`, None where each picture has all as taught.
     """
 
     classes: NDArray[np.int64]
@@ -168,6 +168,7 @@ class LearnedClasses(NamedTuple):
     text: Tensor
     n_listed: int
     by_words: NDArray[np.int64]
+    places: Tensor | None
 
 
 class Competing(NamedTuple):

@@ -44,12 +44,14 @@ class Learned:
     """A class learned from reviewed pictures: what a head gives it for its question.
 
     The product of its direction with the teaching features is added to the class's logit. Without one the class has the
-    score of its words, and no taught class takes the pixels that these give to it.
+    score of its words, and no taught class takes the pixels that these give to it. With a place this is so in pictures
+    outside of it.
     """
 
     direction: bytes  # float32 [F], little-endian, or empty
     text: float  # factor in 0..1 of the logit by its words
     digest: str  # of the model that it was learned for
+    place: bytes = b""  # float32 [S + 1]: mean teaching features, and the squared radius around them; empty: everywhere
 
 
 @dataclass(frozen=True)

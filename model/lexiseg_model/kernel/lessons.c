@@ -154,8 +154,10 @@ API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width,
     return n;
 }
 
+#define NEARBY_GAIN 0.1 /* of the IoU in like pictures, without which a class keeps its words */
+
 /* The constants of `solving` that come in `numbers`, in order. */
-enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS, DETAIL, EVERYDAY };
+enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS, DETAIL, EVERYDAY, NEARBY };
 
 typedef struct {
     const uint16_t *cells, *text; /* half floats [n, f], and lesson by lesson [cells, classes] */
@@ -166,7 +168,7 @@ typedef struct {
     const int32_t *places;        /* of the lessons' classes in the head, UNKNOWN: not in it */
     int64_t lessons, n, f, detail, k, folds; /* the first `detail` features do not say which lessons are alike */
     int64_t everyday;                        /* lessons, the last ones, that are never left out and not measured */
-    int32_t *fold_of; /* [lessons] */
+    int32_t *fold_of, *group_of; /* [lessons] */
 } Kept;
 
 typedef struct {
@@ -193,25 +195,68 @@ static void describe(const Kept *of, const float *features, double *means) {
     }
 }
 
-/* The fold of each lesson, and their number: like pictures, as neighbours of a strip, are in one. */
-static int64_t fold_like(const Kept *of, const double *means, double likeness, int32_t *fold_of) {
+static double apart(const double *one, const double *other, int64_t f) {
+    double sum = 0;
+    for (int64_t at = 0; at < f; at++) sum += (one[at] - other[at]) * (one[at] - other[at]);
+    return sum;
+}
+
+/* The group of each reviewed lesson: like pictures, as neighbours of a strip, are in one. */
+static void group_like(const Kept *of, const double *means, double likeness) {
     int64_t f = of->f, groups = 0, reviewed = of->lessons - of->everyday;
-    for (int64_t i = 0; i < reviewed; i++) fold_of[i] = (int32_t)i;
+    int32_t *group_of = of->group_of;
+    for (int64_t i = 0; i < reviewed; i++) group_of[i] = (int32_t)i;
     for (int64_t i = 0; i < reviewed; i++)
         for (int64_t j = 0; j < i; j++) {
             const double *one = means + i * (f + 1), *other = means + j * (f + 1);
-            double apart = 0;
-            for (int64_t at = 0; at < f; at++) apart += (one[at] - other[at]) * (one[at] - other[at]);
-            if (apart > likeness * (one[f] + other[f]) / 2) continue;
-            int32_t from = fold_of[i] > fold_of[j] ? fold_of[i] : fold_of[j], to = fold_of[i] + fold_of[j] - from;
+            if (apart(one, other, f) > likeness * (one[f] + other[f]) / 2) continue;
+            int32_t from = group_of[i] > group_of[j] ? group_of[i] : group_of[j], to = group_of[i] + group_of[j] - from;
             for (int64_t at = 0; at <= i; at++)
-                if (fold_of[at] == from) fold_of[at] = to;
+                if (group_of[at] == from) group_of[at] = to;
         }
     for (int64_t i = 0; i < reviewed; i++) /* the first of a group has its own number */
-        fold_of[i] = fold_of[i] == i ? (int32_t)(groups++ % of->folds) : fold_of[fold_of[i]];
-    if (groups > of->folds) groups = of->folds;
-    for (int64_t i = reviewed; i < of->lessons; i++) fold_of[i] = (int32_t)groups;
+        group_of[i] = group_of[i] == i ? (int32_t)groups++ : group_of[group_of[i]];
+}
+
+/* The fold of each lesson, by group or each of its own, and their number, at most `folds`. */
+static int64_t fold(const Kept *of, int by_group, int64_t folds) {
+    int64_t reviewed = of->lessons - of->everyday, groups = 0;
+    for (int64_t i = 0; i < reviewed; i++) {
+        int32_t group = by_group ? of->group_of[i] : (int32_t)i;
+        of->fold_of[i] = (int32_t)(group % folds);
+        if (group >= groups) groups = group + 1;
+    }
+    if (groups > folds) groups = folds;
+    for (int64_t i = reviewed; i < of->lessons; i++) of->fold_of[i] = (int32_t)groups;
     return groups;
+}
+
+/* Where like pictures show a class: the mean of those of its largest group [f - detail], and a squared radius around it. Zeros
+ * if no two of them do. */
+static int place_of(const Kept *of, const int32_t *labels, double *means, double likeness, int64_t class, float *place) {
+    double *mean = means + of->lessons * (of->f + 1), members = 0, radius = 0;
+    int64_t f = of->f, reviewed = of->lessons - of->everyday, width = f - of->detail, most = 1, best = -1;
+    for (int64_t group = 0; group < reviewed; group++) {
+        int64_t count = 0;
+        for (int64_t lesson = 0, begin = 0; lesson < reviewed; begin += of->sizes[2 * lesson++]) {
+            int64_t i = begin, end = begin + of->sizes[2 * lesson];
+            while (of->group_of[lesson] == group && i < end && labels[i] != class) i++;
+            count += of->group_of[lesson] == group && i < end;
+        }
+        if (count > most) most = count, best = group;
+    }
+    if (best < 0) return 0;
+    memset(mean, 0, (size_t)(f + 1) * sizeof(double));
+    for (int64_t lesson = 0; lesson < reviewed; lesson++) {
+        members += of->group_of[lesson] == best;
+        for (int64_t at = 0; at <= f && of->group_of[lesson] == best; at++) mean[at] += means[lesson * (f + 1) + at];
+    }
+    for (int64_t at = 0; at <= f; at++) mean[at] /= members;
+    for (int64_t lesson = 0; lesson < reviewed; lesson++)
+        if (of->group_of[lesson] == best) radius = fmax(radius, apart(means + lesson * (f + 1), mean, f));
+    for (int64_t at = 0; at < width; at++) place[at] = (float)mean[of->detail + at];
+    place[width] = (float)fmax(radius, likeness * mean[f]);
+    return 1;
 }
 
 /* The cells of all lessons, with labels and logits of the head's classes: `solving._gathered`. */
@@ -254,43 +299,101 @@ static int64_t only_label(const int32_t *labels, const int32_t *fold, int64_t fo
     return 1 + (only < 0 ? k : only);
 }
 
+/* What a head learns, as of `lexiseg_head`. */
+typedef struct {
+    float *directions, *of_words;
+    double *iou;
+    int32_t *wants;
+} Learned;
+
+/* Learn of lessons in folds. Returns as `lexiseg_head`. */
+static int64_t learn(const Kept *of, Gathered *to, const float *shares, const double *numbers, const int32_t *stop,
+                     const Learned *learned) {
+    int64_t k = of->k, parts = 3 + of->folds, only;
+    memset(to->shown, 0, (size_t)(parts * k) * sizeof(int32_t));
+    memset(to->pixels, 0, (size_t)(of->n * (k + 1)));
+    memset(to->directions, 0, (size_t)(parts * k * of->f) * sizeof(float));
+    gather(of, to);
+    for (int64_t c = 0; c < k; c++) to->factors[c] = 1 / (1 + to->shown[c] / numbers[WORDS_PICTURES]);
+    if ((only = only_label(to->labels, to->fold, of->folds, of->n, k))) return only;
+    only = lexiseg_teach(to->features, to->labels, to->pixels, shares, to->text, to->fold, of->n, of->f, k, of->folds, to->shown,
+                         to->factors, numbers[STRENGTH] / (double)(of->lessons - of->everyday), numbers[SCALE],
+                         numbers[MAX_TEXT], numbers[SURE_GAIN], to->directions, learned->of_words, learned->iou,
+                         learned->wants, stop);
+    memcpy(learned->directions, to->directions, (size_t)(k * of->f) * sizeof(float));
+    return only;
+}
+
+/* A class that keeps its words, for want of pictures that are unlike, may be found better in left-out pictures that are like:
+ * these alone have it as taught, in its place [k, f - detail + 1]. Returns as `lexiseg_head`. */
+static int64_t learn_nearby(Kept *of, Gathered *to, const float *shares, const double *numbers, const int32_t *stop,
+                            double *means, const Learned *learned, float *places, double *reported) {
+    int64_t k = of->k, f = of->f, across = f - of->detail + 1, reviewed = of->lessons - of->everyday, some = 0, failed = 0;
+    double likeness = numbers[LIKENESS], *iou = malloc((size_t)(3 * k) * sizeof(double));
+    float *floats = malloc((size_t)(k * (f + 1)) * sizeof(float));
+    int32_t *wants = malloc((size_t)k * sizeof(int32_t));
+    const Learned near = {floats, floats + k * f, iou, wants};
+    for (int64_t c = 0; c < k; c++)
+        if (learned->of_words[c] >= 1) some += place_of(of, to->labels, means, likeness, c, places + c * across);
+    if (!floats || !iou || !wants) failed = OUT_OF_MEMORY;
+    if (some && !failed) {
+        int64_t most = (int64_t)numbers[FOLDS];
+        of->folds = fold(of, 0, most < reviewed ? most : reviewed);
+        failed = learn(of, to, shares, numbers, stop, &near);
+    }
+    for (int64_t c = 0; c < k && some && !failed; c++) {
+        float *place = places + c * across;
+        if (place[across - 1] == 0) continue;
+        if (near.of_words[c] >= 1 || iou[k + c] - iou[c] < NEARBY_GAIN) {
+            memset(place, 0, (size_t)across * sizeof(float));
+            continue;
+        }
+        memcpy(learned->directions + c * f, near.directions + c * f, (size_t)f * sizeof(float));
+        learned->of_words[c] = near.of_words[c], learned->wants[c] = wants[c];
+        for (int64_t way = 0; way < 3; way++) reported[way * k + c] = iou[way * k + c];
+    }
+    free(iou);
+    free(floats);
+    free(wants);
+    return failed;
+}
+
 /* Solve the head of lessons, as `Kept` describes them: `directions` [k, f], factors of words [k], `iou` [3, k] in 0..1 as
- * of `lexiseg_teach`, and how many lessons show a class, and it wants more [2, k]. Returns 0, or 1 + a label if all cells
- * have that one, or STOPPED soon after another thread has set `stop`. */
+ * of `lexiseg_teach`, how many lessons show a class, and it wants more [2, k], `places` [k, f - detail + 1]: the mean
+ * and the squared radius of the pictures that have a class as taught; zeros: all. `reported` [3, k] is `iou`, but of like
+ * pictures where a class has a place. Returns 0, or 1 + a label if all cells have that one, or STOPPED soon after another
+ * thread has set `stop`. */
 API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const float *shares, const uint16_t *text,
-                         const uint8_t *pixels, const int64_t *sizes, const int32_t *places, int64_t lessons, int64_t f, int64_t k,
-                         const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown,
-                         const int32_t *stop) {
-    Kept of = {.cells = cells, .text = text, .labels = labels, .pixels = pixels, .shares = shares, .sizes = sizes, .places = places,
-               .lessons = lessons, .f = f, .detail = (int64_t)numbers[DETAIL], .k = k, .folds = (int64_t)numbers[FOLDS],
-               .everyday = (int64_t)numbers[EVERYDAY]};
+                         const uint8_t *pixels, const int64_t *sizes, const int32_t *lesson_places, int64_t lessons, int64_t f,
+                         int64_t k, const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown,
+                         float *places, double *reported, const int32_t *stop) {
+    Kept of = {.cells = cells, .text = text, .labels = labels, .pixels = pixels, .shares = shares, .sizes = sizes,
+               .places = lesson_places, .lessons = lessons, .f = f, .detail = (int64_t)numbers[DETAIL], .k = k,
+               .folds = (int64_t)numbers[FOLDS], .everyday = (int64_t)numbers[EVERYDAY]};
     int64_t reviewed = lessons - of.everyday;
     if (of.folds > reviewed) of.folds = reviewed;
     for (int64_t i = 0; i < lessons; i++) of.n += sizes[2 * i];
     int64_t parts = 3 + of.folds, floats = of.n * (f + k) + parts * k * f, failed = OUT_OF_MEMORY;
     Gathered to = {.features = calloc((size_t)floats, sizeof(float)),
                    .labels = calloc((size_t)(2 * of.n + parts * k), sizeof(int32_t)),
-                   .pixels = calloc((size_t)(of.n * (k + 1)), 1),
+                   .pixels = malloc((size_t)(of.n * (k + 1))),
                    .factors = malloc((size_t)k * sizeof(double))};
-    double *means = calloc((size_t)(lessons * (f + 1)), sizeof(double));
-    of.fold_of = malloc((size_t)lessons * sizeof(int32_t));
+    double *means = calloc((size_t)((lessons + 1) * (f + 1)), sizeof(double));
+    of.fold_of = malloc((size_t)(2 * lessons) * sizeof(int32_t));
+    memset(places, 0, (size_t)(k * (f - of.detail + 1)) * sizeof(float));
     if (to.features && to.labels && to.pixels && to.factors && means && of.fold_of) {
+        const Learned learned = {directions, of_words, iou, shown + k};
+        of.group_of = of.fold_of + lessons;
         to.text = to.features + of.n * f, to.directions = to.text + of.n * k;
         to.fold = to.labels + of.n, to.shown = to.fold + of.n;
         for (int64_t i = 0; i < of.n * f; i++) to.features[i] = of_half(cells[i]);
         describe(&of, to.features, means);
-        of.folds = fold_like(&of, means, numbers[LIKENESS], of.fold_of);
-        gather(&of, &to);
-        for (int64_t c = 0; c < k; c++) to.factors[c] = 1 / (1 + to.shown[c] / numbers[WORDS_PICTURES]);
-        failed = only_label(to.labels, to.fold, of.folds, of.n, k);
-        if (!failed)
-            failed = lexiseg_teach(to.features, to.labels, to.pixels, shares, to.text, to.fold, of.n, f, k, of.folds, to.shown,
-                                   to.factors, numbers[STRENGTH] / (double)reviewed, numbers[SCALE], numbers[MAX_TEXT],
-                                   numbers[SURE_GAIN], to.directions, of_words, iou, shown + k, stop);
-    }
-    if (!failed) {
-        memcpy(directions, to.directions, (size_t)(k * f) * sizeof(float));
+        group_like(&of, means, numbers[LIKENESS]);
+        of.folds = fold(&of, 1, of.folds);
+        failed = learn(&of, &to, shares, numbers, stop, &learned);
         memcpy(shown, to.shown, (size_t)k * sizeof(int32_t));
+        memcpy(reported, iou, (size_t)(3 * k) * sizeof(double));
+        if (!failed && numbers[NEARBY]) failed = learn_nearby(&of, &to, shares, numbers, stop, means, &learned, places, reported);
     }
     free(to.features);
     free(to.labels);

@@ -50,6 +50,9 @@ class Learnt(NamedTuple):
     # [3, K] of pixels in 0..1: by words, and as taught, of folds left out and of all; NaN: too few show the class.
     iou: NDArray[np.float64]
     counts: NDArray[np.int32]  # [2, K] how many lessons show a class, and how many more it wants
+    # [K, S + 1] mean cell and squared radius of the pictures that have a class as taught; zeros: all.
+    places: NDArray[np.float32]
+    reported: NDArray[np.float64]  # as `iou`, but where a class has a place as found in left-out pictures that are like
 
 
 def head(
@@ -57,20 +60,29 @@ def head(
     places: Sequence[NDArray[np.int32]],
     k: int,
     numbers: Sequence[float],
+    size: int,
     stop: NDArray[np.int32],
 ) -> Learnt | int:
     """As `vocabulary.solving`: what lessons (cells, labels, shares, text, pixels) teach of K classes.
 
-    `places` are the lesson's classes among the K, -1 for others; `numbers` the constants of `solving`, and how many of
-    the first numbers of cells do not say which pictures are alike and of the last lessons are never left out. Returns
-    the only label instead if all cells have that. Raises StoppedError: another thread set `stop` [1].
+    `places` are the lesson's classes among the K, -1 for others; `numbers` the constants of `solving`, how many of the
+    last lessons are never left out and of the first numbers of cells do not say which pictures are alike (the others
+    are `size`), and whether like pictures teach something of their own. Returns the only label instead if all cells
+    have that. Raises StoppedError: another thread set `stop` [1].
     """
     cells, labels, shares, text, pixels = zip(*lessons, strict=True)
     f = cells[0].shape[1]
     sizes = np.array([part.shape for part in text], np.int64)
     rows = np.ascontiguousarray(np.concatenate(cells)), np.concatenate(labels), np.concatenate(shares)
     by_class = [np.concatenate([part.ravel() for part in parts]) for parts in (text, pixels)]
-    learnt = Learnt(np.empty((k, f), np.float32), np.empty(k, np.float32), np.empty((3, k)), np.empty((2, k), np.int32))
+    learnt = Learnt(
+        np.empty((k, f), np.float32),
+        np.empty(k, np.float32),
+        np.empty((3, k)),
+        np.empty((2, k), np.int32),
+        np.empty((k, size + 1), np.float32),
+        np.empty((3, k)),
+    )
     shapes = len(lessons), f, k
     constants = np.array(numbers, np.float64)
     only = call("head", *rows, *by_class, sizes, np.concatenate(places), *shapes, constants, *learnt, stop)

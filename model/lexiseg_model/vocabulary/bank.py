@@ -148,7 +148,8 @@ def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> Le
     model = teachable(segmenter)
     sizes = model.teaching_size, model.fine_size + model.teaching_size
     for index, each in learned.items():
-        if each.digest != segmenter.digest or len(each.direction) not in (4 * sizes[0], 4 * sizes[1]):
+        is_of_size = len(each.direction) in (4 * sizes[0], 4 * sizes[1]) and len(each.place) in (0, 4 * sizes[0] + 4)
+        if each.digest != segmenter.digest or not is_of_size:
             raise ForeignLessonError(
                 f"{classes[index].name!r} was taught to the weights {each.digest}; expected {segmenter.digest}: solve "
                 "the head again from its pictures"
@@ -156,7 +157,10 @@ def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> Le
     length = max(len(each.direction) for each in learned.values())  # a direction without detail adds nothing there
     of_all = b"".join(each.direction.rjust(length, b"\0") for each in learned.values())
     rows = np.frombuffer(of_all, "<f4").reshape(len(learned), -1)
+    of_places = b"".join(each.place or bytes(4 * sizes[0] + 4) for each in learned.values())
+    places = torch.frombuffer(bytearray(of_places), dtype=torch.float32).view(len(learned), -1).to(device)
     text = torch.tensor([each.text for each in learned.values()], device=device)
     by_words = [index for index, entry in enumerate(classes) if entry.learned is not None and index not in learned]
     taught, rest = np.array([*learned]), np.array(by_words, np.int64)
-    return LearnedClasses(taught, torch.tensor(rows, device=device), text, len(classes), rest)
+    directions = torch.tensor(rows, device=device)
+    return LearnedClasses(taught, directions, text, len(classes), rest, places if any(of_places) else None)

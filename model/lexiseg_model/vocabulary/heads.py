@@ -57,6 +57,7 @@ class Layout(NamedTuple):
 LESSON = {"cells": Layout("f2", 2), "labels": Layout("i2", 1), "shares": Layout("f4", 1), "text": Layout("f2", 2)}
 OPTIONAL = {"detail": Layout("f2", 2), "pixels": Layout("u1", 2)}
 HEAD = {"directions": Layout("f4", 2), "text": Layout("f4", 1)}
+OPTIONAL_OF_HEAD = {"places": Layout("f4", 2)}
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,9 @@ class Head:
     """Classes, in the order of the vocabulary, learned from `pictures` for one version of a model, by its digest.
 
     `directions` float32 [K, F]; `text` float32 [K] is the factor of each class's text score. `is_fine`: F counts the
-    detail of cells, too, for which a picture takes more passes.
+    detail of cells, too, for which a picture takes more passes. `places` float32 [K, S + 1]: the mean cell, without
+    detail, and the squared radius of the pictures that have a class as taught, in others it has its words; zeros, or
+    None for all classes: every picture has it as taught.
     """
 
     digest: str
@@ -172,6 +175,7 @@ class Head:
     text: NDArray[np.float32]
     pictures: int = 0
     is_fine: bool = False
+    places: NDArray[np.float32] | None = None
     version: str = field(init=False)  # of its content: equal heads have equal versions
 
     def __post_init__(self) -> None:
@@ -179,9 +183,12 @@ class Head:
 
     def learned(self) -> tuple[Learned, ...]:
         """What each class carries in a vocabulary; no direction where it has only the score of its words."""
+        places = [b""] * len(self.text)
+        if self.places is not None:
+            places = [place.tobytes() if place.any() else b"" for place in self.places]
         return tuple(
-            Learned(direction.tobytes() if text < 1 else b"", float(text), self.digest)
-            for direction, text in zip(self.directions, self.text, strict=True)
+            Learned(direction.tobytes() if text < 1 else b"", float(text), self.digest, place)
+            for direction, text, place in zip(self.directions, self.text, places, strict=True)
         )
 
     def report(self) -> list[dict[str, Any]]:
@@ -199,20 +206,21 @@ class Head:
             "classes": [vars(entry) for entry in self.classes],
             **({"is_fine": True} if self.is_fine else {}),
         }
-        return _pack("head", about, {"directions": self.directions, "text": self.text})
+        places = {} if self.places is None else {"places": self.places}
+        return _pack("head", about, {"directions": self.directions, "text": self.text, **places})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Head:
         """Read `to_bytes`. Raises TeachingError: it is no head, damaged, or no lessons are solved so."""
-        about, arrays = _unpack("head", _AboutHead, content, HEAD)
+        about, arrays = _unpack("head", _AboutHead, content, HEAD, OPTIONAL_OF_HEAD)
         require_classes([entry.name for entry in about.classes])
         directions, text = arrays["directions"], arrays["text"]
-        if {len(directions), len(text)} != {len(about.classes)}:
+        if {len(array) for array in arrays.values()} != {len(about.classes)}:
             raise TeachingError(f"expected directions of {len(about.classes)} classes, got {len(directions)}")
         if np.abs(directions).max() > MAX_WEIGHT or text.min() < 0 or text.max() > 1:
             raise TeachingError(f"expected directions up to {MAX_WEIGHT:.0f} and factors of text in 0..1, got others")
         digest, classes = _read_digest(about.digest), tuple(about.classes)
-        return cls(digest, classes, directions, text, about.pictures, about.is_fine)
+        return cls(digest, classes, directions, text, about.pictures, about.is_fine, arrays.get("places"))
 
 
 def kept_digest(digest: str) -> str:

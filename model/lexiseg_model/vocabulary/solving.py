@@ -54,7 +54,11 @@ KNOWN = 0.6  # IoU by words of a class that everyday photographs may show; also 
 EVERYDAY_LOSS = 0.1  # of the mean IoU on pictures that were left out, above which a head does without everyday ones
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
 LIKENESS = 0.05  # squared distance of the mean cells of like pictures, in that of a cell from its picture's mean
+NEARBY_GAIN = (
+    0.1  # of a class's IoU in like pictures that were left out, without which it keeps its words; also in lessons.c
+)
 FINE_GAIN = 0.01  # of the mean IoU on pictures that were left out, without which a head does not use detail
+MAX_NEARBY_WORK = 2e10  # products; where a solve takes more, like pictures teach nothing of their own
 MAX_FINE_WORK = 2e10  # products, as of `work_of`; where the detail takes more, a head is solved without
 NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS  # in the order of lessons.c
 
@@ -97,7 +101,8 @@ class Cells(NamedTuple):
 def work_of(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
     """Products that `solve` takes, about 3e9 a second of a core; the lessons need not be valid."""
     plain, fine = _work(lessons, classes, lessons[0].cells.shape[1]), _fine_work(lessons, classes)
-    return plain + fine + (fine or plain)  # the last with everyday photographs
+    solves = plain, fine, fine or plain  # the last with everyday photographs
+    return sum(2 * work if work <= MAX_NEARBY_WORK else work for work in solves)
 
 
 def _fine_work(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
@@ -134,12 +139,13 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     require_classes(classes)
     require_lessons(lessons)
     learnt, is_fine = _chosen(lessons, classes, stop)
-    entries = tuple(map(_entry, classes, *learnt.counts.tolist(), learnt.iou.T.tolist()))
-    return Head(lessons[0].digest, entries, learnt.directions, learnt.text, len(lessons), is_fine)
+    entries = tuple(map(_entry, classes, *learnt.counts.tolist(), learnt.reported.T.tolist()))
+    places = learnt.places if learnt.places.any() else None
+    return Head(lessons[0].digest, entries, learnt.directions, learnt.text, len(lessons), is_fine, places)
 
 
 def _entry(name: str, n: int, wants: int, iou: Sequence[float]) -> TaughtClass:
-    """What is known of a class, by its `Learnt.counts` [2] and `iou` [3]."""
+    """What is known of a class, by its `Learnt.counts` [2] and `reported` [3]."""
     words, *shares = (None if np.isnan(share) else round(100 * share, 1) for share in iou)
     low, high = sorted(share for share in shares if share is not None) or (None, None)
     if low is None or high is None or n >= FEW_PICTURES:
@@ -196,22 +202,64 @@ def learn(
         of_none = np.full(len(everyday.labels), len(classes), np.int16)
         lessons = [*lessons, replace(everyday, classes=tuple(classes), labels=of_none, text=text, pixels=None)]
     n_everyday = int(everyday is not None)
+    has_nearby = _work(lessons[: len(lessons) - n_everyday], classes, lessons[0].cells.shape[1]) <= MAX_NEARBY_WORK
     index = {name: place for place, name in enumerate(classes)}
     places = [np.array([index.get(name, UNKNOWN) for name in lesson.classes], np.int32) for lesson in lessons]
     if library.ready():
         parts = [(each.cells, each.labels, each.shares, each.text, each.votes) for each in lessons]
-        learnt = teach.head(parts, places, len(classes), (*NUMBERS, n_detail, n_everyday), stop)
+        numbers = *NUMBERS, n_detail, n_everyday, float(has_nearby)
+        learnt = teach.head(parts, places, len(classes), numbers, lessons[0].cells.shape[1] - n_detail, stop)
     else:
-        learnt = _learnt(_gathered(lessons, places, len(classes), n_detail, n_everyday), stop)
+        learnt = _learnt(lessons, places, len(classes), n_detail, n_everyday, has_nearby, stop)
     if isinstance(learnt, int):
         only = repr(classes[learnt]) if learnt < len(classes) else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
     return learnt
 
 
-def _gathered(
-    lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int, n_detail: int, n_everyday: int
-) -> Cells:
+def _learnt(
+    lessons: Sequence[Lesson],
+    places: Sequence[NDArray[np.int32]],
+    k: int,
+    n_detail: int,
+    n_everyday: int,
+    has_nearby: bool,
+    stop: NDArray[np.int32],
+) -> Learnt | int:
+    """What lessons teach; the only label instead if all cells have that.
+
+    A class that keeps its words, for want of pictures that are unlike, may be found better in left-out pictures that
+    are like: these have it as taught.
+    """
+    means, spreads = _described(lessons[: len(lessons) - n_everyday], n_detail)
+    groups = _groups(means, spreads)
+    learnt = _learnt_of(_gathered(lessons, places, k, groups % FOLDS), stop)
+    if isinstance(learnt, int):
+        return learnt
+    pairs = [*zip(lessons, places, strict=True)][: len(groups)]
+    nearby, near_places = has_nearby & (learnt.text >= 1), np.zeros((k, means.shape[1] + 1))
+    for index in np.flatnonzero(nearby):
+        shows = [
+            (of_lesson[lesson.labels[lesson.labels < len(of_lesson)]] == index).any() for lesson, of_lesson in pairs
+        ]
+        n_shown = np.bincount(groups[shows])
+        if n_shown.max(initial=0) > 1:
+            own = groups == n_shown.argmax()
+            mean = means[own].mean(0)
+            radius = max(((means[own] - mean) ** 2).sum(1).max(), LIKENESS * spreads[own].mean())
+            near_places[index] = [*mean, radius]
+    nearby = near_places[:, -1] > 0
+    if nearby.any():
+        near = _learnt_of(_gathered(lessons, places, k, np.arange(len(groups)) % FOLDS), stop)
+        assert not isinstance(near, int), "labels were of several classes before"
+        nearby &= (near.text < 1) & (near.iou[1] - near.iou[0] >= NEARBY_GAIN)
+        learnt.directions[nearby], learnt.text[nearby] = near.directions[nearby], near.text[nearby]
+        learnt.reported[:, nearby], learnt.counts[:, nearby] = near.iou[:, nearby], near.counts[:, nearby]
+    return learnt._replace(places=np.where(nearby[:, None], near_places, 0).astype(np.float32))
+
+
+def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int, folds: NDArray[np.intp]) -> Cells:
+    """The cells of lessons; those after the last of the `folds` are of everyday photographs."""
     labels, text, pixels = [], [], []
     for lesson, of_classes in zip(lessons, places, strict=True):
         in_head, of_labels = of_classes >= 0, np.append(of_classes, np.int32(k))
@@ -222,7 +270,7 @@ def _gathered(
         labels.append(of_labels[lesson.labels])
         text.append(own)
         pixels.append(votes)
-    folds = _folds(lessons[: len(lessons) - n_everyday], n_detail)
+    n_everyday = len(lessons) - len(folds)
     shows = np.array([np.isin(np.arange(k), own) for own in labels[: len(folds)]])
     n_folds = int(folds.max()) + 1
     n_pictures = np.array([shows[_seen_by(part, n_folds)[folds]].sum(0) for part in range(n_folds + 3)], np.int32)
@@ -249,23 +297,28 @@ def _seen_by(part: int, n_folds: int) -> NDArray[np.bool_]:
     return np.asarray(~left_out | (folds == n_folds))
 
 
-def _folds(lessons: Sequence[Lesson], n_detail: int) -> NDArray[np.intp]:
-    """The fold of each lesson; like pictures, as neighbours of a strip, are in one. Detail is not compared."""
+def _described(lessons: Sequence[Lesson], n_detail: int) -> tuple[Numbers, Numbers]:
+    """The mean cell [N, S] of each lesson, without detail, and the squared spread [N] around it."""
     means, spreads = [], []
     for lesson in lessons:
         cells = lesson.cells[:, n_detail:].astype(np.float64)
         shares = lesson.shares / lesson.shares.sum(dtype=np.float64)
         means.append(shares @ cells)
         spreads.append(shares @ cells**2 @ np.ones(cells.shape[1]) - means[-1] @ means[-1])
-    group = np.arange(len(lessons))
+    return np.array(means), np.array(spreads)
+
+
+def _groups(means: Numbers, spreads: Numbers) -> NDArray[np.intp]:
+    """The group of each lesson; like pictures, as neighbours of a strip, are in one."""
+    group = np.arange(len(means))
     for one, mean in enumerate(means):
         for other in range(one):
             if ((mean - means[other]) ** 2).sum() <= LIKENESS * (spreads[one] + spreads[other]) / 2:
                 group[group == max(group[one], group[other])] = min(group[one], group[other])
-    return np.asarray(np.unique(group, return_inverse=True)[1] % FOLDS, np.intp)
+    return np.asarray(np.unique(group, return_inverse=True)[1], np.intp)
 
 
-def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
+def _learnt_of(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
     """What cells teach; the only label instead if all have that.
 
     Each learned class has a share of its words' score left, by the number of its pictures; of several ways to share
@@ -284,7 +337,9 @@ def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
     gain = by_half[half] - _iou(_mixed_counts(cells, directions, HALF, half, every))
     wants = _wants(cells.n_lessons, folds, gain)
     counts = np.array([cells.n_lessons[0], wants], np.int32)
-    return Learnt((share[:, None] * directions[0]).astype(np.float32), text, np.where(folds > 1, iou, np.nan), counts)
+    learned = (share[:, None] * directions[0]).astype(np.float32)
+    iou = np.where(folds > 1, iou, np.nan)
+    return Learnt(learned, text, iou, counts, np.zeros((len(text), 0), np.float32), iou.copy())
 
 
 def _wants(n_lessons: NDArray[np.int32], folds: NDArray[np.intp], gain: Numbers) -> Numbers:

@@ -49,6 +49,8 @@ def test_a_head_is_that_of_numpy(n_lessons: int, n_detail: int, has_everyday: bo
     np.testing.assert_allclose(compiled.text, by_numpy.text, rtol=1e-6)
     np.testing.assert_allclose(compiled.iou, by_numpy.iou, rtol=1e-6)
     np.testing.assert_array_equal(compiled.counts, by_numpy.counts)
+    np.testing.assert_allclose(compiled.places, by_numpy.places, rtol=1e-5)
+    np.testing.assert_allclose(compiled.reported, by_numpy.reported, rtol=1e-6)
 
 
 def small_picture(size: tuple[int, int], grid: tuple[int, int]) -> Picture:

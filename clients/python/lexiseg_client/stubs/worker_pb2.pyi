@@ -97,22 +97,28 @@ class Learned(_message.Message):
     DIRECTION_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     direction: _builtins.bytes
     """Direction in the space of teaching features: float32, little-endian."""
     text: _builtins.float
     """Factor of the score of its texts."""
     digest: _builtins.str
     """Digest of the weights whose features they are."""
+    place: _builtins.bytes
+    """Mean teaching features of the pictures that have the class as taught, and the square of how far others may be from
+    these: float32, little-endian. Empty: every picture has it so.
+    """
     def __init__(
         self,
         *,
         direction: _builtins.bytes = ...,
         text: _builtins.float = ...,
         digest: _builtins.str = ...,
+        place: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "direction", b"direction", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "direction", b"direction", "place", b"place", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

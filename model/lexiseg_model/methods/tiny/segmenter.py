@@ -221,7 +221,7 @@ class TinySegmenter(MaskSide, Exportable):
         of_texts = self._presence_of_texts(features, bank)
         scores = self._scores_of(pixels, features.tensors[MIDDLE], bank, of_texts)
         presence = bank.best_of_texts(of_texts)
-        learned = bank.learned
+        learned = None if bank.learned is None else teaching.learned_in(bank.learned, features)
         if learned is not None:
             products = teaching.cell_products(features, learned.directions)
             scores = enlarged(scores, products.shape[1:])
@@ -331,7 +331,8 @@ class TinySegmenter(MaskSide, Exportable):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
-        width, n_middle, learned = self.network.embedding, features.tensors[MIDDLE].shape[0], bank.learned
+        width, n_middle = self.network.embedding, features.tensors[MIDDLE].shape[0]
+        learned = None if bank.learned is None else teaching.learned_in(bank.learned, features)
         ends = width, width + n_middle, width + teaching.SIZE
         pixels, middle, decoded, detail = (part.T[..., None] for part in embeddings.tensor_split(ends, 1))
         scores = self._scores_of(pixels, middle, bank, self._presence_of_texts(features, bank))

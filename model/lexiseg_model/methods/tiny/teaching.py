@@ -130,6 +130,23 @@ def margins(by_words: Tensor, exceeded: Tensor, text: Tensor, products: Tensor) 
     return (by_words - exceeded).clamp(-MAX_TEXT, MAX_TEXT) * factors + products
 
 
+def learned_in(learned: LearnedClasses, features: Features) -> LearnedClasses | None:
+    """The learned classes that a picture has as taught; the others keep the pixels that words give to them."""
+    if learned.places is None:
+        return learned
+    means = [part.to(learned.places).mean((1, 2)) for part in maps_of(features)]
+    apart = (learned.places[:, :-2] - torch.cat(means)).square().sum(1)
+    radius = learned.places[:, -1]
+    here = ((radius == 0) | (apart <= radius)).cpu()
+    if not here.any():
+        return None
+    by_words = np.append(learned.by_words, learned.classes[~here.numpy()])
+    classes = learned.classes[here.numpy()]
+    return learned._replace(
+        classes=classes, directions=learned.directions[here], text=learned.text[here], by_words=by_words
+    )
+
+
 def with_learned(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> tuple[Tensor, Tensor]:
     """The scores [K, h, w] with the learned classes', then their `margins` [L, h, w]; the others keep their bits.
 

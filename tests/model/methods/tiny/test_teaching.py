@@ -156,6 +156,24 @@ def test_a_taught_class_takes_no_cell_that_words_give_to_a_class_of_its_head_wit
     assert (of_head[~by_words] == beside[~by_words]).float().mean() > 0.9
 
 
+@pytest.mark.parametrize(("name", "is_like"), [("coffee", True), ("china", False)])
+def test_a_class_of_a_place_is_as_taught_in_the_pictures_of_that_place(
+    tiny: TinySegmenter, photographs: Photographs, cup: Features, head: Head, name: str, is_like: bool
+) -> None:
+    learned, features = head.learned()[0], tiny.encode(photographs[name], TAUGHT)
+    means = [part.float().mean((1, 2)) for part in teaching.maps_of(cup)]
+    place = torch.cat([*means, torch.tensor([1.0, 0.01])]).numpy().tobytes()
+    words = ClassEntry(NAME, learned=Learned(b"", 1.0, head.digest))
+
+    in_place, everywhere, by_words = (
+        scored(tiny, features, entry)
+        for entry in (ClassEntry(NAME, learned=replace(learned, place=place)), ClassEntry(NAME, learned=learned), words)
+    )
+
+    assert torch.equal(in_place, everywhere if is_like else by_words)
+    assert not torch.equal(everywhere, by_words)
+
+
 def test_words_of_the_background_count_for_a_taught_class_as_for_its_words(
     tiny: TinySegmenter, cup: Features, head: Head
 ) -> None:

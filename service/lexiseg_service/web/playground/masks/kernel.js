@@ -157,7 +157,7 @@ export function learnedOf(lessons, places, k, numbers) {
   const f = lessons[0].cells.length / lessons[0].labels.length;
   const sizes = BigInt64Array.from(lessons.flatMap(({ labels, classes }) => [labels.length, classes.length]), BigInt);
   const given = [...["cells", "labels", "shares", "text", "pixels"].map(together), sizes, Int32Array.from(places.flat())];
-  const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 3 * k], [Int32Array, 2 * k]];
+  const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 3 * k], [Int32Array, 2 * k], [Float32Array, k * (f + 1)], [Float64Array, 3 * k]];
   const [only, directions, factors, iou, counts] = called("head", ...given, ...integers(lessons.length, f, k), Float64Array.from(numbers), ...made, new Int32Array(1));
   return { only: only ? only - 1 : null, directions, factors, iou, counts };
 }
