@@ -89,7 +89,8 @@ class NamedHead:
     @property
     def nbytes(self) -> int:
         """Approximate bytes in memory, without lessons."""
-        own = ENTRY_BYTES * (len(self.classes) + len(self.pictures)) + 2 * self.solved.directions.nbytes
+        arrays = (each.nbytes for each in (self.solved.directions, self.solved.places) if each is not None)
+        own = ENTRY_BYTES * (len(self.classes) + len(self.pictures)) + 2 * sum(arrays)
         return own + sum(version.nbytes for version in self.earlier)
 
     @property

@@ -21,6 +21,7 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_model.vocabulary.heads import Lesson
 from lexiseg_train.evaluation.comparison import BeforeAfter
 from lexiseg_train.methods.tiny.own import finetune
 from lexiseg_train.methods.tiny.own.finetune import (
@@ -210,6 +211,23 @@ def test_a_gain_is_said_where_its_interval_is_above_zero(hits: list[int], senten
     before, after = (np.array([[[n], [100], [100]] for n in each]) for each in ([50] * 4, hits))
 
     assert verdict(BeforeAfter(("cup",), before, after)).startswith(sentence)
+
+
+def test_what_holds_for_like_pictures_alone_is_no_start() -> None:
+    """Weights cannot tell such pictures from others: the class is answered by words, as without what they teach."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3, dtype=np.int16), 10)
+    text = np.full((30, 2), -1, np.float16)
+    text[10:13, 1] = 1  # words find three cells of ten
+    cells = 3 * (labels[:, None] + 1 == np.arange(9)) + rng.normal(0, 0.3, (2, 30, 9))
+    cells[..., -1] = 1
+    shares = np.full(30, 1 / 30, np.float32)
+    lessons = [Lesson("weights", ("wall", "roof"), own.astype(np.float16), labels, shares, text) for own in cells]
+
+    solved = Solved.of(lessons, ["wall", "roof"], 9)
+
+    assert solved.directions.any(1).tolist() == [True, False]
+    assert (solved.text < 1).tolist() == [True, False]
 
 
 def test_a_class_that_a_fold_shows_in_no_picture_is_answered_by_words() -> None:
