@@ -37,6 +37,7 @@ class SqliteTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._run = connection.execute
         self._run_many = connection.executemany
+        self.has_removed = False
 
     def read(self, kind: str, identity: str) -> Record | None:
         row = self._run(f"SELECT {COLUMNS}, body FROM records WHERE kind = ? AND id = ?", (kind, identity)).fetchone()
@@ -73,10 +74,12 @@ class SqliteTransaction:
         self._run_many("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)", rows)
 
     def remove_items(self, kind: str, identity: str, names: Sequence[str]) -> None:
+        self.has_removed = True
         remove = "DELETE FROM items WHERE kind = ? AND id = ? AND name = ?"
         self._run_many(remove, [(kind, identity, name) for name in names])
 
     def remove(self, kind: str, identity: str) -> None:
+        self.has_removed = True
         for table in ("records", "items"):
             self._run(f"DELETE FROM {table} WHERE kind = ? AND id = ?", (kind, identity))
 
@@ -125,9 +128,13 @@ class SqliteStore:
                 self._wait_for_others(IMPATIENT_SECONDS)
                 raise
             self._wait_for_others(BUSY_SECONDS)
+            transaction = SqliteTransaction(self._writer)
             try:
-                result = work(SqliteTransaction(self._writer))
+                result = work(transaction)
                 self._writer.execute("COMMIT")
+                if transaction.has_removed:  # the log still has what `secure_delete` overwrites in the file
+                    with suppress(sqlite3.Error):
+                        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 return result
             finally:
                 if self._writer.in_transaction:

@@ -280,6 +280,19 @@ async def test_a_head_of_another_model_than_the_question_names_is_refused(
     ]
 
 
+async def test_what_is_erased_is_in_no_file(tmp_path: Path) -> None:
+    def files_with(word: bytes) -> list[Path]:
+        return [path for path in tmp_path.rglob("*") if path.is_file() and word in path.read_bytes()]
+
+    async with serving(state_dir=tmp_path) as client:
+        await client.post("/v1/heads", json=taught("mug", classes=["mug", "secret-gadget"]))
+        before = files_with(b"secret-gadget")
+        await client.delete("/v1/data")
+        after = files_with(b"secret-gadget")
+
+    assert (before != [], after) == (True, [])
+
+
 async def test_a_head_that_is_exported_is_the_same_elsewhere(client: httpx.AsyncClient) -> None:
     made = (await client.post("/v1/heads", json=taught("mug", "saucer"))).json()
     file = (await client.get("/v1/heads/mugs?export=1")).content
