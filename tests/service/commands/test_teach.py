@@ -110,5 +110,5 @@ def test_heads_are_listed_and_deleted_here_and_at_a_server(lexiseg: CommandLine,
     assert [line.partition("@")[0] for line in lines] == ["mugs", "plates", "spoons"]
     assert here.out.splitlines() == [lines[0], lines[2]]
     assert (deleted.status, deleted_here.status) == (0, 0)
-    assert (unknown.status, "there is none called 'plates'" in unknown.err) == (1, True)
+    assert (unknown.status, "none called 'plates'; `lexiseg heads list` or GET" in unknown.err) == (1, True)
     assert kept(tmp_path) == ["mugs"]

@@ -119,7 +119,7 @@ class Heads:
         head = await self._at(slot_of(plain, owner)) if NAME.fullmatch(plain) else None
         if head is None:
             similar = get_close_matches(plain[:MAX_COMPARED], await self.names(owner), 1)
-            hint = f"is {similar[0]!r} meant?" if similar else "GET /v1/heads lists all"
+            hint = f"is {similar[0]!r} meant?" if similar else "`lexiseg heads list` or GET /v1/heads lists all"
             raise UnknownHead(f"head: there is none called {name[:MAX_COMPARED]!r}; {hint}")
         if at and version != head.solved.version:
             raise UnknownHead(
