@@ -161,7 +161,7 @@ def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
             "size": teaching.SIZE,
             "cells": heads.MAX_CELLS,
             "few": solving.FEW_PICTURES,
-            "numbers": [*solving.NUMBERS, 0, 0, 0],  # without detail, everyday photographs and what like pictures teach
+            "numbers": [*solving.NUMBERS, 0, 0, 1],  # without detail and everyday photographs
         },
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {

@@ -98,8 +98,7 @@ function paint() {
 
 function line(one) {
   const show = ({ target }) => {
-    if (target.checked) hidden.delete(one.name);
-    else hidden.add(one.name);
+    hidden[target.checked ? "delete" : "add"](one.name);
     list();
     paint();
   };

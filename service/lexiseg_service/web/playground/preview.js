@@ -38,8 +38,7 @@ async function preview() {
   const point = { ...at, positive: view.adding };
   const one = targetOf(state.picture, point, state.chosen);
   const prompt = promptOf(one, { ...point, positive: one ? point.positive : true });
-  request = new AbortController();
-  const { signal } = request;
+  const { signal } = (request = new AbortController());
   const outline = (answer) => {
     signal.throwIfAborted();
     view.outline = polygonsOf(firstOf(answer)[0].mask).flat().map((ring) => `M${ring.join("L")}Z`).join("");

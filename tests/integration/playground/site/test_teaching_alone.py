@@ -36,7 +36,7 @@ KEPT = """async () => {
     const { numbers } = (await (await fetch("model/model.json")).json()).teaching;
     const names = head.classes.map(({ name }) => name);
     const places = lessons.map(({ classes }) => classes.map((name) => names.indexOf(name)));
-    const learned = kernel.learnedOf(lessons, places, names.length, numbers);
+    const learned = await kernel.learnedOf(lessons, places, names.length, numbers);
     const text = ({ buffer, byteOffset, byteLength }) =>
         btoa(Array.from(new Uint8Array(buffer, byteOffset, byteLength), (one) => String.fromCharCode(one)).join(""));
     const written = (arrays) => Object.fromEntries(
@@ -49,6 +49,30 @@ SEGMENT = """async (words) => {
     const at = (name) => import(new URL(`playground/${name}`, location.href).href);
     const [engine, page] = await Promise.all(["engine/browser.js", "page.js"].map(at));
     return (await engine.segment(page.state.picture, { classes: words })).segments;
+}"""
+
+# What a head of two lessons finds in their picture; words find the class in a third of its cells. `apart` is added to a
+# number of each cell of the lessons, which makes the picture unlike them.
+FOUND_NEARBY = """async ([word, apart]) => {
+    const at = (name) => import(new URL(`playground/${name}`, location.href).href);
+    const [store, engine, page] = await Promise.all(["project/store.js", "engine/browser.js", "page.js"].map(at));
+    const heads = await store.read("heads");
+    const [head] = Object.values(heads);
+    const lesson = await store.read(head.pictures[0].part);
+    const [index, k] = [lesson.classes.indexOf(word), lesson.classes.length];
+    const cells = new Float16Array(lesson.cells.slice().buffer);
+    for (let i = 0; i < lesson.labels.length; i++) cells[(i * cells.length) / lesson.labels.length] += apart;
+    const text = new Float16Array(lesson.text.length).fill(-1);
+    lesson.labels.forEach((label, i) => (text[i * k + index] = label === index && i % 3 === 0 ? 1 : -1));
+    const [part, bits] = ["like it", (halves) => new Uint16Array(halves.buffer)];
+    await store.note(part, { ...lesson, cells: bits(cells), text: bits(text) });
+    const pictures = ["one", "another"].map((key) => ({ key, part }));
+    const classes = [{ name: word, synonyms: [] }];
+    const nearby = { ...head, name: "nearby", version: `nearby ${apart}`, classes, pictures };
+    await store.note("heads", { ...heads, nearby });
+    const { segments } = await engine.segment(page.state.picture, { classes: [], head: "nearby" });
+    await store.note("heads", heads);
+    return segments.map(({ label }) => label);
 }"""
 
 
@@ -130,6 +154,15 @@ def test_words_that_were_not_taught_are_answered_as_before(taught_twice: Taught)
 
     assert before
     assert page.evaluate(SEGMENT, ["cup", "table"]) == before
+
+
+@pytest.mark.parametrize(("apart", "found"), [(0, [WORD]), (20, [])])
+def test_what_like_pictures_teach_of_a_class_that_words_find_holds_for_such_pictures(
+    taught_twice: Taught, apart: int, found: list[str]
+) -> None:
+    show(taught_twice.page, "one")
+
+    assert taught_twice.page.evaluate(FOUND_NEARBY, [WORD, apart]) == found
 
 
 def test_what_was_learned_outlives_a_reload_and_goes_with_its_picture(taught_twice: Taught) -> None:

@@ -61,7 +61,7 @@ async function solve({ rules: { teaching } }, kept, taught = new Map()) {
     throw Object.assign(new Error("Some of its pictures were taught to another version of the page or its model."), { type: "model-changed" });
   }
   const places = lessons.map(({ classes }) => classes.map((name) => kept.classes.findIndex(isNamed(name))));
-  const learned = learnedOf(lessons, places, kept.classes.length, teaching.numbers);
+  const learned = await learnedOf(lessons, places, kept.classes.length, teaching.numbers);
   if (learned.only === null) return (last = { kept, ...learned });
   const only = kept.classes[learned.only] ? `'${kept.classes[learned.only].name}'` : "none of the classes";
   throw new Error(`All labelled pixels are ${only}; expected pixels of at least two classes, or of nothing.`);
@@ -84,16 +84,22 @@ function described({ rules: { teaching } }, { kept, counts, iou, factors }) {
   return { ...kept, pictures: kept.pictures.length, keys: kept.pictures.map(({ key }) => key), classes };
 }
 
-/** A question with the classes of its head first, each with what it has `learned`. */
-export async function withHead(engine, question) {
+const rowsOf = (all, n) => Array.from({ length: n }, (_, i) => all.subarray((i * all.length) / n, ((i + 1) * all.length) / n));
+const meanOf = (numbers) => numbers.reduce((sum, one) => sum + one, 0) / numbers.length;
+
+/** A question with the classes of its head first, each with what it has `learned` for a picture of these features. */
+export async function withHead(engine, question, { decoded, middle }) {
   if (!question.head) return question;
-  const { kept, directions, factors } = await opened(engine, question.head.split("@")[0]);
+  const { kept, factors, ...learnt } = await opened(engine, question.head.split("@")[0]);
+  const [directions, places] = [learnt.directions, learnt.nearby].map((all) => rowsOf(all, kept.classes.length));
+  const means = learnt.nearby.some(Boolean) ? [decoded, middle].flatMap(({ data, dims: [n] }) => rowsOf(data, n).map(meanOf)) : [];
+  const apart = (place) => means.reduce((sum, mean, i) => sum + (mean - place[i]) ** 2, 0);
+  const isNear = (place) => !place.at(-1) || apart(place) <= place.at(-1); // a mean cell, 1, and a squared radius, 0 where all pictures are near
   const own = question.classes.map(entryOf);
   const taught = kept.classes.map((one, i) => {
     const asked = own.find(isNamed(one.name));
-    const [begin, end] = [i, i + 1].map((place) => (place * directions.length) / kept.classes.length);
-    const learned = { direction: directions.subarray(begin, end), factor: factors[i] }; // 1: no taught class takes what words give to it
-    return factors[i] === 1 ? { ...one, ...asked, name: one.name, learned } : { ...one, learned, threshold: asked?.threshold };
+    const learned = { direction: directions[i], factor: isNear(places[i]) ? factors[i] : 1 }; // 1: no taught class takes what words give to it
+    return learned.factor === 1 ? { ...one, ...asked, name: one.name, learned } : { ...one, learned, threshold: asked?.threshold };
   });
   return { ...question, classes: [...taught, ...own.filter(({ name }) => !kept.classes.some(isNamed(name)))] };
 }

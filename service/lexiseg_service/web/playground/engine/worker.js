@@ -162,7 +162,7 @@ async function viewOf(rgb, tile, size) {
 }
 
 async function segment(view, asked) {
-  const question = await teaching.withHead(engine(), asked);
+  const question = await teaching.withHead(engine(), asked, view.features);
   const bank = await bankOf(rules, question, read);
   const made = await segmentsOf(rules, question, bank, view, run);
   return { ...made, warnings: warningsOf(rules, bank, question.task) };
@@ -176,7 +176,7 @@ async function prompt(view, question) {
 }
 
 async function namedMasks(view, question, masks) {
-  const bank = question.classes && (await bankOf(rules, await teaching.withHead(engine(), question), read));
+  const bank = question.classes && (await bankOf(rules, await teaching.withHead(engine(), question, view.features), read));
   const names = bank && masks.length ? await namesOf(view, bank, masks.map(({ logits }) => logits), run) : [];
   const named = masks.map(({ logits: _, ...one }, index) => {
     const unnamed = { label: null, class_index: null, score: one.quality, least: question.threshold ?? 0 };

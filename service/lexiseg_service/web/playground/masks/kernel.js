@@ -147,19 +147,14 @@ export function lessonOf(labels, size, k, { decoded, middle }, scores, { cells: 
 const bitsOf = (halves) => new Uint16Array(halves.buffer, halves.byteOffset, halves.length);
 
 /** What lessons teach of k classes, whose `places` in each lesson are known; `only`: the one label of all cells, if there are no others. */
-export function learnedOf(lessons, places, k, numbers) {
-  const together = (name) => {
-    const all = new lessons[0][name].constructor(lessons.reduce((sum, lesson) => sum + lesson[name].length, 0));
-    let end = 0;
-    for (const { [name]: part } of lessons) all.set(part, (end += part.length) - part.length);
-    return all;
-  };
+export async function learnedOf(lessons, places, k, numbers) {
+  const together = async (name) => new lessons[0][name].constructor(await new Blob(lessons.map((lesson) => lesson[name])).arrayBuffer());
   const f = lessons[0].cells.length / lessons[0].labels.length;
   const sizes = BigInt64Array.from(lessons.flatMap(({ labels, classes }) => [labels.length, classes.length]), BigInt);
-  const given = [...["cells", "labels", "shares", "text", "pixels"].map(together), sizes, Int32Array.from(places.flat())];
+  const given = [...(await Promise.all(["cells", "labels", "shares", "text", "pixels"].map(together))), sizes, Int32Array.from(places.flat())];
   const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 3 * k], [Int32Array, 2 * k], [Float32Array, k * (f + 1)], [Float64Array, 3 * k]];
-  const [only, directions, factors, iou, counts] = called("head", ...given, ...integers(lessons.length, f, k), Float64Array.from(numbers), ...made, new Int32Array(1));
-  return { only: only ? only - 1 : null, directions, factors, iou, counts };
+  const [only, directions, factors, , counts, nearby, iou] = called("head", ...given, ...integers(lessons.length, f, k), Float64Array.from(numbers), ...made, new Int32Array(1));
+  return { only: only ? only - 1 : null, directions, factors, iou, counts, nearby };
 }
 
 /** A mask as polygons [[exterior, ...holes], ...], the largest part first; a ring is of pixel corners [x, y]. */
