@@ -181,7 +181,8 @@ def test_what_like_pictures_teach_of_a_class_that_words_find_holds_for_such_pict
     assert head.classes[PLATE].iou_range == by_numpy.classes[PLATE].iou_range is not None
     assert Head.from_bytes(head.to_bytes()).learned() == head.learned()
     if is_nearby:
-        assert head.places is not None and by_numpy.places is not None
+        assert head.places is not None
+        assert by_numpy.places is not None
         np.testing.assert_allclose(head.places, by_numpy.places, rtol=1e-5)
         np.testing.assert_allclose(head.directions, by_numpy.directions, atol=2e-4)
         *mean, radius = head.places[PLATE]

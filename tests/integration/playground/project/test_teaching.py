@@ -374,6 +374,7 @@ def test_two_tabs_of_a_project_teach_one_head(page: Page, context: BrowserContex
         show(other, name)
         accept(other)
         learned(other, number)
+        until_resolved(other, OF_LAST_HEAD)
 
     until_resolved(page, ANSWERED)
     show(page, "one")
