@@ -46,7 +46,7 @@ def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, dig
     (decoded, middle), is_fine = maps_of(features), fine.has_detail(features)
     if is_fine:
         of_detail = fine.cells(features, scores)
-        decoded = torch.cat([of_detail, enlarged(decoded.to(of_detail), of_detail.shape[1:])])
+        decoded = torch.cat([of_detail.half(), enlarged(decoded.to(of_detail), of_detail.shape[1:]).half()])
         scores = enlarged(scores, of_detail.shape[1:])
     fine_map, coarse_map = (np.ascontiguousarray(part.cpu().numpy(), np.float16) for part in (decoded, middle))
     by_words = np.ascontiguousarray(scores.float().cpu().numpy())
