@@ -177,6 +177,9 @@ def test_a_body_larger_than_any_request_is_refused(edge: Edge) -> None:
     with socket.create_connection(("127.0.0.1", edge.http), SOON) as large:
         large.sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n" + bytes(40_000))
         assert large.recv(100).startswith(b"HTTP/1.1 413")
+    headers = {"Content-Type": "application/octet-stream"}
+    head = httpx.put(f"{edge.url}/v1/heads/mugs", content=bytes(40_000_000), headers=headers, timeout=SOON)
+    assert (head.status_code, head.json()["detail"][:5]) == (422, "body:")
 
 
 def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:

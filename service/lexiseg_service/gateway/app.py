@@ -128,7 +128,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 def _add_middleware(app: FastAPI, access: AccessControl, open_paths: frozenset[str], tracing: Tracing | None) -> None:
     settings: Settings = app.state.settings
     shutdown = app.state.use_case.shutdown
-    uploads = {  # bytes of the archives that forms may bring
+    uploads = {  # bytes of the files that bodies may bring
         f"/{part.name}": part.max_upload(settings)
         for part in parts_of_gateway()
         if part.max_upload is not None and app.state.parts[part.name] is not None

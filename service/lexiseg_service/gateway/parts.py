@@ -37,7 +37,7 @@ class Part(NamedTuple):
     router: APIRouter
     schemas: Sequence[type[BaseModel]]  # of bodies that the routes read by themselves
     open: Callable[[Settings, UseCase, AccessControl, Metrics], Running | None]  # None: switched off
-    max_upload: Callable[[Settings], int] | None = None  # bytes of the archive in a form that POST takes; None: no form
+    max_upload: Callable[[Settings], int] | None = None  # bytes of a file that POST or PUT of a name takes; None: none
 
 
 @cache

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import BinaryIO
 
 from pydantic import Field
 
@@ -74,10 +75,10 @@ async def pieces(
     yield file.take()
 
 
-def read(content: bytes, limits: Limits) -> Change:
-    """The whole head that `write` wrote, as a change. Raises InvalidValue: something else came, or it is damaged."""
+def read(file: BinaryIO, limits: Limits) -> Change:
+    """The whole head that `pieces` wrote, as a change. Raises InvalidValue: something else came, or it is damaged."""
     try:
-        with open_zip(io.BytesIO(content), MAX_DIRECTORY) as archive:
+        with open_zip(file, MAX_DIRECTORY) as archive:
             listing = validate(ExportedHead, parse_object(_content(archive, LISTING), limits), f"{LISTING}: ")
             lessons = [_content(archive, ENTRY.format(number)) for number in range(len(listing.keys))]
     except (zipfile.BadZipFile, TooManyEntriesError, KeyError, OSError, RuntimeError) as error:

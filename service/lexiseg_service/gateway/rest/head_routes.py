@@ -45,10 +45,13 @@ NAME = "heads"
 router = APIRouter(tags=["heads"])
 Name = Annotated[str, Path(description="name of the head: at most 64 characters of a-z, 0-9 and -", examples=["mugs"])]
 BYTES = "application/octet-stream"
+FILE = {"type": "string", "format": "binary"}
 MORE_VALUES = 500_000  # in the JSON, added to the largest question's: of the objects of some hundred pictures
 FORM = uploads.form_schema("zip of labelled pictures, as the page and annotation tools export them", "HeadInput")
 CREATE: dict[str, Any] = {"parameters": [REQUEST_ID], **json_body("HeadInput", EXAMPLE)}
 CREATE["requestBody"]["content"]["multipart/form-data"] = FORM
+CHANGE: dict[str, Any] = json_body("HeadInput", EXAMPLE)
+CHANGE["requestBody"]["content"] |= {"multipart/form-data": FORM, BYTES: {"schema": FILE}}
 PICTURES: dict[str, JsonValue] = {"images": [{"id": "b5bb9d8014a0f9b1d61e21e796d78dcc"}]}
 NEXT: dict[str, Any] = {"parameters": [REQUEST_ID], **json_body("NextInput", PICTURES)}
 NEXT["requestBody"]["content"]["multipart/form-data"] = uploads.form_schema("zip of pictures", "NextInput")
@@ -90,7 +93,7 @@ async def list_heads(request: Request) -> Response:
     "/heads/{name}",
     summary="One head",
     responses={
-        200: {"model": HeadOutput, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}, **TAGGED},
+        200: {"model": HeadOutput, "content": {BYTES: {"schema": FILE}}, **TAGGED},
         304: {"description": "Unchanged since the ETag in `If-None-Match`"},
         **problems(SwitchedOff, UnknownHead, NotReady, InvalidValue),
     },
@@ -125,24 +128,25 @@ async def get_head(
     "/heads/{name}",
     summary="Change or create a head",
     responses={200: {"model": HeadOutput, "description": "Changed or created", **TAGGED}, **REFUSALS},
-    openapi_extra=json_body("HeadInput", EXAMPLE),
+    openapi_extra=CHANGE,
 )
 async def put_head(
     request: Request, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Add pictures and classes to a head, replace pictures of the same `key`, and take out others.
 
-    An exported head, as application/octet-stream, replaces the whole head.
+    An exported head, as application/octet-stream, or a zip of labelled pictures in a form replaces the whole head.
     """
     teaching, caller = teaching_of(request), caller_of(request)
     preconditions = Preconditions(if_match, if_none_match)
     if body.kind_of(request) == BYTES:
-        imported = await asyncio.to_thread(export.read, await request.body(), settings_of(request).limits)
-        work = teaching.import_head(name, imported, caller, preconditions)
-    else:
-        head_input = await body.read_json(request, HeadInput, settings_of(request).limits, more_values=MORE_VALUES)
-        work = teaching.teach(name, head_input, caller, preconditions=preconditions)
-    return _full(await until_disconnect(request, work))
+        async with uploads.spooled(request) as file:
+            imported = await asyncio.to_thread(export.read, file, settings_of(request).limits)
+        return _full(await until_disconnect(request, teaching.import_head(name, imported, caller, preconditions)))
+    async with uploads.parsed(request, HeadInput, MORE_VALUES) as (head_input, archive):
+        whole = archive is not None
+        work = teaching.teach(name, head_input, caller, archive, preconditions, whole=whole)
+        return _full(await until_disconnect(request, work))
 
 
 @router.post(
@@ -193,5 +197,5 @@ PART = Part(
     router,
     [HeadInput, NextInput],
     Teaching.opened,
-    lambda settings: min(MAX_ARCHIVE_BYTES, settings.archive_bytes),
+    lambda _: MAX_ARCHIVE_BYTES,
 )

@@ -43,6 +43,7 @@ LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts
 MAX_UNREAD, MAX_UNREAD_BYTES, UNREAD_SECONDS = 200, 32 << 20, 5.0  # bodies of answered requests, and each of them
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
+FILES = ("multipart/form-data", "application/octet-stream")  # content types of uploads
 LOCALHOST = "localhost"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing, and CORS decides who may read the answers
 MAX_SHOWN_NAME = 80
@@ -248,7 +249,7 @@ class Guard:
         access: AccessControl,
         open_paths: frozenset[str],
         shutdown: Shutdown,
-        uploads: Mapping[str, int],  # bytes of the archive that a form of a path may bring, as it comes onto a disk
+        uploads: Mapping[str, int],  # bytes of a file that a POST to a path, or a PUT below it, brings onto a disk
     ) -> None:
         limits = settings.limits
         self._app = app
@@ -285,9 +286,11 @@ class Guard:
             await problem.refuse(error, scope, receive, send)
 
     def _max_body_bytes(self, scope: Scope, headers: Headers) -> int:
-        is_form = headers.get("content-type", "").startswith("multipart/form-data")
+        if not headers.get("content-type", "").startswith(FILES):
+            return self._max_bytes
         path = scope["path"].removeprefix(STABLE)
-        return self._uploads.get(path, self._max_bytes) if is_form and scope["method"] == "POST" else self._max_bytes
+        path = {"POST": path, "PUT": path.rpartition("/")[0]}.get(scope["method"], "")
+        return self._uploads.get(path, self._max_bytes)
 
     def _expected(self, headers: Headers, max_bytes: int) -> int:
         if "transfer-encoding" in headers:

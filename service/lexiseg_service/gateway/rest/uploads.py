@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -12,11 +14,13 @@ from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.routes import settings_of
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.validation import off_event_loop, parse_object, validate
+from lexiseg_service.retries import AWAY_SECONDS
+from lexiseg_service.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 Open = Callable[[], BinaryIO]
@@ -44,9 +48,7 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
     if body.kind_of(request) != "multipart/form-data":
         yield await body.read_json(request, schema, settings.limits, more_values=more_values), None
         return
-    # In the state directory, if there is one: other folders may be in memory.
-    folder = settings.state_dir or settings.trainings
-    form = await body.read_form(request, settings.limits, cast("Open", partial(TemporaryFile, dir=folder)))
+    form = await body.read_form(request, settings.limits, cast("Open", partial(TemporaryFile, dir=_folder(settings))))
     try:
         archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
         texts = [body.text_of("request", value, settings.limits) for value in form.getlist("request")]
@@ -58,3 +60,21 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
         yield validate(schema, content), archives[0].file
     finally:
         await form.close()
+
+
+@asynccontextmanager
+async def spooled(request: Request) -> AsyncIterator[BinaryIO]:
+    """The body as a file, which is open while the block runs."""
+    try:
+        with TemporaryFile(dir=_folder(settings_of(request))) as file:
+            async for piece in request.stream():
+                await asyncio.to_thread(file.write, piece)
+            file.seek(0)
+            yield cast("BinaryIO", file)
+    except OSError as error:
+        raise NotReady(f"the upload cannot be kept now: {error.strerror or error}", AWAY_SECONDS) from None
+
+
+def _folder(settings: Settings) -> Path | None:
+    """The state directory, if there is one: other folders may be in memory."""
+    return settings.state_dir or settings.trainings

@@ -15,6 +15,7 @@ from lexiseg_service.gateway.heads.reviewed_set import LabelledFile, ReviewedSet
 from tests.service.batch.http.asking import zipped
 from tests.service.gateway.heads.labelled import coco
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rest.test_head_routes import taught
 from tests.service.gateway.serving import ANN, BOB, EVE, KEYS, serving
 
 SET = ReviewedSet(("gadget",), (LabelledFile("a.jpg", b"", (4, 4), (("gadget", "088"),)),))
@@ -49,6 +50,18 @@ async def test_a_projects_zip_makes_a_head(tmp_path: Path, project: bytes) -> No
     # A set says nothing of classes that it does not have.
     assert [[entry.name for entry in request.vocabulary.classes] for request in backend.asked] == [["Gadget"]] * 3
     assert [path.name for path in (tmp_path / "state").iterdir() if path.name.startswith(".archive")] == []
+
+
+async def test_a_zip_that_is_put_replaces_the_whole_head_or_leaves_it(tmp_path: Path, project: bytes) -> None:
+    async with serving(state_dir=tmp_path / "state") as client:
+        before = (await client.put("/v1/heads/gadgets", json=taught(name="gadgets"))).json()
+        refused = await client.put("/v1/heads/gadgets", **sent(zipped({"notes.txt": b"no picture"})))
+        stays = (await client.get("/v1/heads/gadgets")).json()
+        put = await client.put("/v1/heads/gadgets", **sent(project))
+
+    assert (refused.status_code, stays) == (422, before)
+    assert (put.status_code, put.json().get("keys")) == (200, ["0.jpg", "1.jpg", "2.jpg"]), put.text
+    assert [entry["name"] for entry in put.json()["classes"]] == ["gadget"]
 
 
 async def test_of_a_project_with_marks_the_reviewed_pictures_alone_teach(tmp_path: Path) -> None:

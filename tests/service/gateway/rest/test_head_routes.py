@@ -12,10 +12,11 @@ import pytest
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, OTHER_RULES
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.gateway.admission.key_file import line_of
-from lexiseg_service.gateway.heads import collection
+from lexiseg_service.gateway.heads import collection, reviewed_set
 from lexiseg_service.gateway.heads import head as heads
 from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.records.documents import Documents
+from lexiseg_service.settings import Limits
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
 
@@ -305,6 +306,20 @@ async def test_a_head_that_is_exported_is_the_same_elsewhere(client: httpx.Async
     assert accepted.content == file
     assert put.json() == made | {"name": "cups"}
     assert more.json()["pictures"] == 3
+
+
+async def test_a_head_of_more_bytes_than_other_bodies_have_is_put_back_from_its_file(tmp_path: Path) -> None:
+    small = {"max_image_bytes": 1000, "max_text_bytes": 100, "max_prompts": 1}
+    async with serving(state_dir=tmp_path, limits=Limits(**small)) as client:
+        for number in range(20):
+            await client.put("/v1/heads/mugs", json=taught(pictures=[picture(number)]))
+        file = (await client.get("/v1/heads/mugs?export=1")).content
+        put = await client.put("/v1/heads/cups", content=file, headers=BINARY)
+        as_json = await client.put("/v1/heads/cups", content=file, headers={"Content-Type": "application/json"})
+
+    assert (put.status_code, put.json().get("pictures")) == (200, 20), put.text
+    assert as_json.status_code == 413
+    assert reviewed_set.MAX_ARCHIVE_BYTES > collection.KEY_SHARE * collection.MAX_BYTES
 
 
 async def test_a_head_is_exported_lesson_by_lesson(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
