@@ -15,7 +15,6 @@ import logging
 import os
 import zipfile
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
@@ -29,7 +28,7 @@ from cvat_sdk.masks import encode_mask
 
 from lexiseg_client.calling.steps import Retry
 from lexiseg_client.client import Client
-from lexiseg_client.errors import LexisegError, UnknownHead
+from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.question import Class
 from lexiseg_labels.data_set import REVIEWED_LIST
@@ -143,9 +142,7 @@ def _taught(client: Client, number: int, host: str) -> tuple[str, frozenset[str]
             archive.writestr(cvat.LISTING, listing)
             archive.writestr(REVIEWED_LIST, "\n".join(pictures))
         name = f"cvat-{number}"
-        with suppress(UnknownHead):
-            client.heads.delete(name)
-        head = client.heads.create_from_zip(name, subset.read_bytes(), keep_days=KEEP_DAYS)
+        head = client.heads.create_from_zip(name, subset.read_bytes(), keep_days=KEEP_DAYS, replace=True)
     if all(entry.kept == "words" for entry in head.classes):
         logging.getLogger(__name__).warning("declined, no gain: words stay; label more pictures")
     return f"{name}@{head.version}", frozenset(labelled)

@@ -147,12 +147,22 @@ class Heads(Resource):
         return self._run(_taught(self._calls, Send("POST", ROUTE, repeatable=False), name, body, pictures, timeout))
 
     def create_from_zip(
-        self, name: str, archive: bytes, *, keep_days: float | None = None, timeout: float | None = None
+        self,
+        name: str,
+        archive: bytes,
+        *,
+        keep_days: float | None = None,
+        replace: bool = False,
+        timeout: float | None = None,
     ) -> Head:
-        """Create a head from a zip of labelled pictures, as annotation tools export them. Errors as of `create`."""
+        """Create a head from a zip of labelled pictures, as annotation tools export them. Errors as of `create`.
+
+        With `replace` it takes the place of a head that has the name, which stays if this fails.
+        """
         request = json.dumps({"name": name, "keep_days": keep_days})
         files = {"archive": ("pictures.zip", archive, "application/zip"), "request": (None, request)}
-        return self._ask(Send("POST", ROUTE, body={"files": files}, repeatable=False), json_as(head_of), timeout)
+        method, path = ("PUT", path_of(ROUTE, name)) if replace else ("POST", ROUTE)
+        return self._ask(Send(method, path, body={"files": files}, repeatable=replace), json_as(head_of), timeout)
 
     def put(
         self,

@@ -143,7 +143,8 @@ def test_a_task_of_cvat_teaches_a_head_that_its_other_pictures_are_asked_with(se
     assert [name for name, areas in report["areas"].items() if areas] == ["4.png"]  # the others have labels already
     assert report["areas"]["4.png"]["gadget"] == pytest.approx(1600, rel=0.4)
     exported = "/api/tasks/12/dataset/export?format=CVAT+for+images+1.1&save_images=True"
-    assert report["asked"].count(exported) == 2
+    assert report["asked"].count(exported) == 3
+    assert (report["refused"].partition(":")[0], report["stays"]) == ("InvalidValue", True)
 
 
 def test_labelmes_session_finds_the_server_through_osam(server: Server, photo: Path) -> None:

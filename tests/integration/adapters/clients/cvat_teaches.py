@@ -14,7 +14,7 @@ import cvat_sdk.auto_annotation as cvataa
 from cvat_sdk.masks import decode_mask
 from PIL import Image
 
-from lexiseg_client import Client, cvat
+from lexiseg_client import Client, LexisegError, cvat
 
 url, folder = sys.argv[1], Path(sys.argv[2])
 REQUEST = {
@@ -102,5 +102,12 @@ for path in sorted(folder.glob("*.png")):
     }
 with Client(url) as client:
     head = client.heads.get("cvat-12")
+    (folder / "labels.json").write_text("{}")  # nothing is labelled any more, so that nothing can be taught
+    try:
+        cvat.create("gadget,sky", server=url, teach=12, host=host)
+    except LexisegError as error:
+        refused = f"{type(error).__name__}: {error}"
+    stays = client.heads.get("cvat-12").version == head.version
 tool.shutdown()
-print(json.dumps({"areas": areas, "pictures": head.pictures, "keys": sorted(head.keys), "asked": asked}))
+report = {"areas": areas, "pictures": head.pictures, "keys": sorted(head.keys), "refused": refused, "stays": stays}
+print(json.dumps(report | {"asked": asked}))
