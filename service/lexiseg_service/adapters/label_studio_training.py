@@ -33,12 +33,13 @@ from lexiseg_service.gateway.rest.head_routes import teaching_of
 from lexiseg_service.gateway.rest.routes import caller_of, settings_of, until_disconnect, use_case_of
 from lexiseg_service.question.validation import off_event_loop, validate
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import CLIENT_SHARE, Shares
 
 logger = structlog.get_logger("lexiseg.label-studio")
 EVERY = 10  # annotations, after which a project's head is taught again
 MAX_TASKS = 200  # annotated last, of which a head is taught
 MAX_EXPORT_BYTES = 32 * 2**20  # of a project's annotations
-MAX_BACKGROUND = 2  # projects that events teach at a time
+MAX_BACKGROUND = 2  # projects that events teach at a time, one of each client
 KEEP_DAYS = 90.0  # of a head after its last training
 SETTINGS = "LEXISEG_LABEL_STUDIO_URL and LEXISEG_LABEL_STUDIO_API_KEY, to fetch annotations"
 MAX_VALUES = 2**20  # of an event in JSON: the strokes of an annotation
@@ -67,6 +68,7 @@ class Trainings:
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._places = Shares("projects that are taught", MAX_BACKGROUND, CLIENT_SHARE)
 
     async def __aenter__(self) -> None:
         pass
@@ -77,19 +79,20 @@ class Trainings:
 
     def begin(self, request: Request, project: Project) -> None:
         """Teach a project's head, unless it is being taught or enough others are."""
-        name = f"{caller_of(request).owner}~{project.id}"
-        if name in self._running or len(self._running) >= MAX_BACKGROUND:
-            return
+        caller = caller_of(request)
+        name = f"{caller.owner}~{project.id}"
 
         async def train() -> None:
             try:
-                await _train(request, project)
+                with self._places.take(caller.client):
+                    await _train(request, project)
             except ServiceError as error:
                 logger.warning("project not taught", project=project.id, error=error.detail)
             finally:
                 del self._running[name]
 
-        self._running[name] = asyncio.create_task(train())
+        if name not in self._running:
+            self._running[name] = asyncio.create_task(train())
 
 
 @router.post("/webhook", status_code=201)

@@ -1,6 +1,7 @@
 """What people annotate in Label Studio teaches the head of their project, and predictions are asked with it."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from tests.http_server import Quiet, serving
 from tests.service.adapters.label_studio.predicting import CONFIG, URL, asked
 from tests.service.gateway.heads.labelled import HEIGHT, LEFTS, WIDTH, outline, photographs
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import on_ports
-from tests.waiting import until
+from tests.service.gateway.serving import ANN, BOB, KEYS, on_ports
+from tests.waiting import SOON, until
 
 TOKEN = {"label_studio_api_key": "its-token"}
 TRAIN = "START_TRAINING"
@@ -128,6 +129,21 @@ def test_every_tenth_annotation_trains(client: httpx.Client, studio: Studio) -> 
     assert client.post(f"{URL}/webhook", json=event("ANNOTATION_CREATED", 5, 10)).status_code == 201
 
     until(lambda: client.get("/v1/heads/label-studio-5").status_code == 200)
+
+
+def test_one_key_leaves_a_place_for_trainings_to_another(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on = threading.Event()
+    monkeypatch.setattr(studio, "content", lambda _: may_go_on.wait(SOON) and None)
+    settings = {"adapters": ["label-studio"], "label_studio_url": studio.home, "api_keys": KEYS, **TOKEN}
+    with on_ports(KnownBackend(), **settings) as ports, httpx.Client(base_url=ports.url) as client:
+        for number, key in ((5, ANN), (6, ANN), (7, BOB)):
+            answer = client.post(f"{URL}/webhook", json=event("ANNOTATION_CREATED", number, 10), headers=key)
+            assert answer.status_code == 201
+
+        until(lambda: len(studio.asked) == 2)
+        may_go_on.set()
+
+    assert {path.split("/")[3] for path, _ in studio.asked} == {"5", "7"}
 
 
 def test_why_a_project_is_not_trained_stands_in_the_answer(client: httpx.Client, studio: Studio) -> None:
