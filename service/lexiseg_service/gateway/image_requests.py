@@ -14,6 +14,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from copy import copy
 from functools import partial
+from itertools import starmap
 from typing import Any, Generic, TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, QueueFull, RateLimited, ServiceError, UrlFetchOff
@@ -22,6 +23,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold, Shares
 
 T = TypeVar("T")
+Count = Callable[[], Awaitable[None]]  # one more request of a client
 MIN_PACED, MIN_PACED_SECONDS = 8, 2.0  # answered pictures, and their time, by which the others' is estimated
 PACE_FACTOR = 1.2  # of the pictures that fit, above which a request is refused
 MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
@@ -43,25 +45,32 @@ def with_field(error: ServiceError, field: str) -> ServiceError:
     return copied
 
 
-async def gather_limited(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T]:
-    """The results of all `asks`, in order; the first error cancels the others, one without room is asked again."""
-    turns: _Turns[T] = _Turns(len(asks), deadline)
-    return await _together(map(turns.run, asks))
+async def gather_limited(
+    asks: Sequence[Callable[[], Awaitable[T]]], deadline: float, count: Count | None = None
+) -> list[T]:
+    """The results of all `asks`, in order; the first error cancels the others, one without room is asked again.
+
+    `count` counts each but the first, for which the client's request itself counts.
+    """
+    turns: _Turns[T] = _Turns(len(asks), deadline, count)
+    return await _together(starmap(turns.run, enumerate(asks)))
 
 
-async def results_or_errors(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T | ServiceError]:
+async def results_or_errors(
+    asks: Sequence[Callable[[], Awaitable[T]]], deadline: float, count: Count
+) -> list[T | ServiceError]:
     """As `gather_limited`, but an error about an image is its result, and the others go on."""
-    turns: _Turns[T] = _Turns(len(asks), deadline)
+    turns: _Turns[T] = _Turns(len(asks), deadline, count)
 
-    async def run(one: Callable[[], Awaitable[T]]) -> T | ServiceError:
+    async def run(number: int, one: Callable[[], Awaitable[T]]) -> T | ServiceError:
         try:
-            return await turns.run(one)
+            return await turns.run(number, one)
         except (QueueFull, RateLimited):
             raise
         except ServiceError as error:
             return error
 
-    return await _together(map(run, asks))
+    return await _together(starmap(run, enumerate(asks)))
 
 
 class Pace:
@@ -99,24 +108,31 @@ async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class _Turns(Generic[T]):
-    def __init__(self, n_images: int, deadline: float) -> None:
+    def __init__(self, n_images: int, deadline: float, count: Count | None) -> None:
         self._n_images = n_images
+        self._count = count
         self._deadline = deadline
         self._places = asyncio.Semaphore(MAX_CONCURRENT)
         self._change = asyncio.Event()  # set when one is answered
         self._n_open = self._n_answered = 0
 
-    async def run(self, one: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, number: int, one: Callable[[], Awaitable[T]]) -> T:
         async with self._places:
+            is_counted = number == 0 or self._count is None
             while True:
                 self._n_open += 1
                 n_answered = self._n_answered
                 try:
+                    if not is_counted and self._count is not None:
+                        await self._count()
+                        is_counted = True
                     result = await one()
                 except (QueueFull, RateLimited) as full:
+                    retry_seconds = float(full.headers.get("Retry-After", 1))
                     if not self._n_answered and self._n_open == 1:
                         raise  # others' requests fill the queue: nothing is lost
-                    retry_seconds = float(full.headers.get("Retry-After", 1))
+                    if isinstance(full, RateLimited) and retry_seconds > self._deadline - time.monotonic() > 0:
+                        raise  # as of a day's last request
                 except DeadlineExceeded as late:
                     late.detail += self._progress
                     raise

@@ -12,7 +12,7 @@ from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput
-from lexiseg_service.gateway.image_requests import Pace, gather_limited, with_field
+from lexiseg_service.gateway.image_requests import Count, Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.backend import Taught
@@ -41,9 +41,12 @@ class ReviewedPicture:
 
 
 async def lessons_of(
-    use_case: UseCase, pictures: Sequence[ReviewedPicture], request: WorkerRequest
+    use_case: UseCase, pictures: Sequence[ReviewedPicture], request: WorkerRequest, count: Count
 ) -> dict[str, bytes]:
-    """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline."""
+    """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline.
+
+    `count` as of `gather_limited`.
+    """
     pace = Pace("pictures", len(pictures), request.deadline, LESSONS_SHARE, "add further ones by PUT")
 
     async def teach(picture: ReviewedPicture) -> Taught:
@@ -60,7 +63,7 @@ async def lessons_of(
         pace.check()
         return lesson
 
-    taught = await gather_limited([partial(teach, picture) for picture in pictures], request.deadline)
+    taught = await gather_limited([partial(teach, picture) for picture in pictures], request.deadline, count)
     lessons: dict[str, bytes] = {}
     for picture, lesson in zip(pictures, taught, strict=True):
         key = picture.key or lesson.image_id

@@ -24,7 +24,7 @@ from lexiseg_model.files.names import is_hidden
 from lexiseg_model.vocabulary.heads import MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import MAX_UNPACKED_BYTES
-from lexiseg_service.gateway.image_requests import Pace, gather_limited, with_field
+from lexiseg_service.gateway.image_requests import Count, Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, MAX_FILES, parts_inside, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerRequest
@@ -82,9 +82,12 @@ def mean_entropy(confidence: bytes) -> float:
 
 
 async def ranked(
-    use_case: UseCase, sources: Sequence[Source], request: WorkerRequest, unseen: Set[str]
+    use_case: UseCase, sources: Sequence[Source], request: WorkerRequest, unseen: Set[str], count: Count
 ) -> list[Ranked]:
-    """The pictures in order. `request` asks with the head; `unseen` are its classes without pictures."""
+    """The pictures in order. `request` asks with the head; `unseen` are its classes without pictures.
+
+    `count` as of `gather_limited`.
+    """
     if not 1 <= len(sources) <= MAX_PICTURES:
         raise InvalidValue.of("images", f"{len(sources)} pictures", f"1 to {MAX_PICTURES}")
     question = replace(request, mask="none", confidence=True)
@@ -101,5 +104,5 @@ async def ranked(
         shows_unseen = any(segment.label in unseen for segment in answer.segments)
         return Ranked(source.key or answer.image_id, shows_unseen, entropy)
 
-    of_each = await gather_limited([partial(rank, source) for source in sources], request.deadline)
+    of_each = await gather_limited([partial(rank, source) for source in sources], request.deadline, count)
     return sorted(of_each, key=lambda one: (not one.shows_unseen, -one.entropy))

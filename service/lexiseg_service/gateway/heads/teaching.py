@@ -18,6 +18,7 @@ from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue, ModelChanged, UnknownModel
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.heads.collection import Change, Heads, open_heads
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import (
@@ -46,19 +47,20 @@ SWEEP_SECONDS = 60.0  # between looks for what failed writes left
 class Teaching:
     """The operations on heads, independent of the protocol."""
 
-    def __init__(self, heads: Heads, use_case: UseCase, settings: Settings) -> None:
+    def __init__(self, heads: Heads, use_case: UseCase, settings: Settings, limits: ClientLimits) -> None:
         self.heads = heads
         self._use_case = use_case
         self._settings = settings
+        self._limits = limits
         self._archives = ArchiveDesk(settings.state_dir or settings.trainings)
         self._sweeping: asyncio.Task[None] | None = None
 
     @classmethod
-    def opened(cls, settings: Settings, use_case: UseCase, _access: AccessControl, metrics: Metrics) -> Teaching | None:
+    def opened(cls, settings: Settings, use_case: UseCase, access: AccessControl, metrics: Metrics) -> Teaching | None:
         """That of the settings, by which questions find heads; None: heads are switched off."""
         if (heads := open_heads(settings, metrics, use_case.shutdown)) is None:
             return None
-        teaching = cls(heads, use_case, settings)
+        teaching = cls(heads, use_case, settings, access.limits)
         use_case.learn = teaching.learned
         use_case.stores.append(heads.store)
         return teaching
@@ -115,7 +117,7 @@ class Teaching:
         if reviewed is not None:
             pictures += pictures_of(reviewed, classes)
         request = WorkerRequest(None, Vocabulary(()), model, **origin)
-        lessons = await lessons_of(self._use_case, pictures, request)
+        lessons = await lessons_of(self._use_case, pictures, request, partial(self._limits.count, caller.client))
         change = Change(
             *(model, classes, lessons, body.remove, whole),
             keep_days=body.keep_days,
@@ -158,7 +160,7 @@ class Teaching:
             sources += await asyncio.to_thread(sources_in, archive, self._settings.limits.max_image_bytes)
         request = await self._use_case.request(Question(head=head.exact_name), caller)
         unseen = {one.name for one in head.solved.classes if not one.pictures}
-        return await ranked(self._use_case, sources, request, unseen)
+        return await ranked(self._use_case, sources, request, unseen, partial(self._limits.count, caller.client))
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
         named = await self.heads.taught(head, caller.owner)

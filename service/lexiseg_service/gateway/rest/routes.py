@@ -90,8 +90,6 @@ async def _several(request: Request, question: Question, images: Sequence[ImageS
     limits: ClientLimits = request.app.state.client_limits
 
     async def ask(number: int, image: ImageSource) -> bytes:
-        if number:  # the request itself counts for the first
-            await limits.count(caller.client)
         sender = replace(caller, seconds=deadline - time.monotonic())  # one deadline for all images
         try:
             answer = await use_case.segment(question, image, sender)
@@ -101,7 +99,7 @@ async def _several(request: Request, question: Question, images: Sequence[ImageS
 
     deadline: float = use_case.origin(caller, time.monotonic())["deadline"]
     asks = [partial(ask, number, image) for number, image in enumerate(images)]
-    results = await results_or_errors(asks, deadline)
+    results = await results_or_errors(asks, deadline, partial(limits.count, caller.client))
     errors = [result for result in results if isinstance(result, ServiceError)]
     if len(errors) == len(results) and len({(error.type, error.detail) for error in errors}) == 1:
         raise errors[0]  # of the question, not of an image

@@ -16,6 +16,7 @@ from lexiseg_model.errors import StoppedError
 from lexiseg_model.masks.encodings import to_png
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_service.gateway import image_requests
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.heads import collection, solver
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.question.backend import Taught
@@ -190,6 +191,19 @@ async def test_lessons_leave_room_in_redis_for_other_things(
     assert made.status_code == 201
     assert shown == 5 * 2**20
     assert refusal(refused)[2].startswith("pictures: expected at most 104 bytes of lessons; take out pictures")
+
+
+@pytest.mark.parametrize("path", ["heads/many", "heads/mugs/next"])
+async def test_each_picture_counts_as_a_request_and_none_beyond_the_days_is_asked(path: str) -> None:
+    backend = KnownBackend(changes={"confidence": to_png(np.zeros((2, 2), np.uint8))})
+    method, body = ("PUT", MANY) if path == "heads/many" else ("POST", {"images": [{"id": "1"}] * 490})
+    async with serving(backend=backend, api_keys=line_of("ann", "ann", limits=["daily=10"])) as client:
+        await client.put("/v1/heads/mugs", json=taught(), headers=ANN)
+        refused = await client.request(method, f"/v1/{path}", json=body, headers=ANN)
+
+    assert refusal(refused)[:2] == (429, "rate-limited")
+    assert "10 requests of this client today" in refused.json()["detail"]
+    assert len(backend.asked) in (9, 10)
 
 
 class Slow(KnownBackend):
