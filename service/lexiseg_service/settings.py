@@ -289,7 +289,7 @@ class Settings(FromEnvironment):
     max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
         512 * 2**20,
         ge=1,
-        description="bytes of requests held at a time; half as many more of images by URL",
+        description="bytes of requests and answers held at a time; half as many more of images by URL",
     )
     url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
         False, description="takes images by URL from public HTTPS hosts, as * in LEXISEG_URL_NETWORKS does"

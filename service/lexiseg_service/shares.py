@@ -75,13 +75,13 @@ class Shares:
         amount = self._bounded(amount)
         if (refusal := self._refusal(client, amount)) is not None:
             raise refusal
-        return self._grant(client, amount)
+        return self.grant(client, amount)
 
     async def wait(self, client: str, amount: int, seconds: float, adds_to: Hold | None = None) -> Hold:
         """Take an amount as soon as it is free and due; `adds_to` is what the same request holds already."""
         amount = self._bounded(amount)
         if self._is_next(client, amount, adds_to) or (not self._waiting and self._refusal(client, amount) is None):
-            return self._grant(client, amount)
+            return self.grant(client, amount)
         waiter = _Waiter(client, amount, adds_to, asyncio.get_running_loop().create_future())
         self._waiting.add(waiter, Sender(client))
         self._serve_waiters()
@@ -133,7 +133,8 @@ class Shares:
     def _full(self) -> QueueFull:
         return QueueFull(f"{self.in_use:,} {self._unit} are held, {self._total:,} is the limit")
 
-    def _grant(self, client: str, amount: int) -> Hold:
+    def grant(self, client: str, amount: int) -> Hold:
+        """Take an amount whatever the limits, as of what is there already."""
         self._usage[client] += amount
         self.in_use += amount
         hold = Hold(self, client, amount)
@@ -165,4 +166,4 @@ class Shares:
 
     def _serve(self, waiter: _Waiter) -> None:
         self._waiting.take(waiter, waiter.amount)
-        waiter.granted.set_result(self._grant(waiter.client, waiter.amount))
+        waiter.granted.set_result(self.grant(waiter.client, waiter.amount))

@@ -40,6 +40,7 @@ NO_ANSWER = 499  # the client left before an answer began
 OPEN_PATHS = pages.PATHS | {ADAPTERS, "/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
+PIECE_BYTES = 64 * 2**10  # of an answer: the server takes the next one when its client has read the last but one
 MAX_UNREAD, MAX_UNREAD_BYTES, UNREAD_SECONDS = 200, 32 << 20, 5.0  # bodies of answered requests, and each of them
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
@@ -281,7 +282,8 @@ class Guard:
                     max_bytes = self._max_body_bytes(scope, headers)
                     expected = min(self._expected(headers, max_bytes), self._max_bytes)
                     with await self._access.bytes.wait(caller.client, expected, self._room_seconds) as hold:
-                        await self._app(scope, self._limited(receive, hold, max_bytes), send)
+                        content = self._limited(receive, hold, max_bytes)
+                        await self._app(scope, content, self._counted(send, caller.client))
         except ServiceError as error:  # errors of routes are handled inside
             await problem.refuse(error, scope, receive, send)
 
@@ -326,6 +328,22 @@ class Guard:
             return message
 
         return limited
+
+    def _counted(self, send: Send, client: str) -> Send:
+        """Count a large body in the bytes in flight until its client has read all but the last pieces."""
+
+        async def counted(message: Message) -> None:
+            content = message.get("body", b"")
+            if len(content) <= PIECE_BYTES:
+                await send(message)
+                return
+            with self._access.bytes.grant(client, len(content)):
+                for start in range(0, len(content), PIECE_BYTES):
+                    goes_on = message.get("more_body", False) or start + PIECE_BYTES < len(content)
+                    piece = content[start : start + PIECE_BYTES]
+                    await send({**message, "body": piece, "more_body": goes_on})
+
+        return counted
 
 
 def _too_large(length: int, max_bytes: int) -> ServiceError:

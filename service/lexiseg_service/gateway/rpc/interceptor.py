@@ -137,7 +137,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     room.reduce_to(message.ByteSize())
                     response = await method(message, context)
                     call.answer_time = time.monotonic()
-                    await self._write(response, context, BODY_SECONDS)
+                    with self._access.bytes.grant(client, response.ByteSize()):
+                        await self._write(response, context, BODY_SECONDS)
 
         return answer
 

@@ -1,5 +1,8 @@
 import asyncio
+import json
+import random
 import socket
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import closing
 
@@ -13,7 +16,7 @@ from lexiseg_service.settings import Limits
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import HALF, WHOLE, listening
 from tests.service.gateway.serving import on_ports, serving
-from tests.waiting import SOON
+from tests.waiting import SOON, soon
 
 SMALL = Limits(max_image_bytes=300, max_text_bytes=100, max_prompts=1)
 LIMIT = 400 + SMALL.max_question_bytes  # of a body
@@ -87,6 +90,23 @@ async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_serve
         monkeypatch.setattr(middleware, "BODY_SECONDS", SOON)
         await other.send(WHOLE)
         assert (await other.answer())[0] == 200
+
+
+async def test_an_answer_is_in_the_bytes_in_flight_until_its_client_has_read_it() -> None:
+    overlay = random.Random(0).randbytes(3 * 2**23)  # more than the kernel's buffers of a connection
+    async with listening(KnownBackend(changes={"overlay": overlay})) as server:
+        raw = await server.open()
+        await raw.send(WHOLE)
+        head = await raw.head()
+
+        def held() -> float:
+            return server.metrics.registry.get_sample_value("lexiseg_cache_bytes", {"cache": "requests"}) or 0.0
+
+        await soon(lambda: held() > len(overlay))
+        status, answer = int(head.split()[1]), json.loads(await raw.body(head))
+        await soon(lambda: not held())
+
+    assert (status, b64decode(answer["overlay"])) == (200, overlay)
 
 
 def test_half_a_body_is_refused_when_the_server_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
