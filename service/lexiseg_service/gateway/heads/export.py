@@ -85,10 +85,12 @@ def read(file: BinaryIO, limits: Limits) -> Change:
         raise InvalidValue.of(BODY, f"a file that is none or damaged ({error})", "a head as GET exports it") from None
     classes = classes_of(HeadInput(classes=[*listing.classes]), (), limits)
     names = {entry.name for entry in classes}
-    by_key = {
-        check_line(key, f"{LISTING}: keys.{number}", KEY_LENGTH): _checked(lesson, key, names)
-        for number, (key, lesson) in enumerate(zip(listing.keys, lessons, strict=True))
-    }
+    by_key: dict[str, bytes] = {}
+    for number, (key, lesson) in enumerate(zip(listing.keys, lessons, strict=True)):
+        field = f"{LISTING}: keys.{number}"
+        if (plain := check_line(key, field, KEY_LENGTH)) in by_key:
+            raise InvalidValue.of(field, key, "another key for each picture")
+        by_key[plain] = _checked(lesson, key, names)
     return Change(listing.model, classes, by_key, whole=True)
 
 

@@ -1,7 +1,9 @@
 """Heads over REST, taught by a backend whose lessons are known."""
 
 import asyncio
+import io
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -346,6 +348,19 @@ async def test_a_file_that_is_no_head_changes_nothing(client: httpx.AsyncClient,
 
     assert refusal(answer)[:2] == (422, "invalid-value")
     assert [head["name"] for head in (await client.get("/v1/heads")).json()["heads"]] == ["mugs"]
+
+
+async def test_a_file_with_two_lessons_of_one_key_is_refused_by_its_name(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/heads", json=taught("mug", "saucer"))
+    file = (await client.get("/v1/heads/mugs?export=1")).content
+    with zipfile.ZipFile(io.BytesIO(file)) as whole, zipfile.ZipFile(equal := io.BytesIO(), "w") as changed:
+        for name in whole.namelist():
+            changed.writestr(name, whole.read(name).replace(b"%032d" % 1, b"%032d" % 0))
+
+    answer = await client.put("/v1/heads/cups", content=equal.getvalue(), headers=BINARY)
+
+    expected = f"head.json: keys.1: expected another key for each picture, got '{0:032}'"
+    assert refusal(answer) == (422, "invalid-value", expected)
 
 
 async def test_lessons_of_one_key_are_bounded_and_a_refused_picture_changes_nothing(
