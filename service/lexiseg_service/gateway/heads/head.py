@@ -67,7 +67,8 @@ class NamedHead:
 
     @property
     def etag(self) -> str:
-        return f'"{self.solved.version}"'
+        until = "" if self.expires is None else f"-{self.expires:.3f}"
+        return f'"{self.solved.version}{until}"'
 
     @property
     def slot(self) -> str:

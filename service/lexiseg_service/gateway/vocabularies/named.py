@@ -29,7 +29,7 @@ BUILT_IN_NAMES = class_lists.NAMES
 
 @dataclass(frozen=True)
 class NamedVocabulary:
-    """A vocabulary with its origin; `etag` changes with the content and with nothing else.
+    """A vocabulary with its origin; `etag` changes with the content, and when it is shared.
 
     `owner` is the id of the API key that created it, "" without one. Only its owner sees an unshared vocabulary.
     """
@@ -95,7 +95,7 @@ def named(
     )
     examples = examples_of(class_list.classes, limits)
     untagged = NamedVocabulary(name, vocabulary, source, built_in, "", owner, shared, examples, classes)
-    digest = hashlib.sha256(encode(untagged.document)).hexdigest()
+    digest = hashlib.sha256(encode({**untagged.document, "shared": shared})).hexdigest()
     return replace(untagged, etag=f'"{digest[:32]}"')
 
 

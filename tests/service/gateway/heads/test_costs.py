@@ -91,13 +91,15 @@ async def test_another_clients_teach_does_not_wait_for_a_long_one(
 async def test_a_change_that_touches_no_lesson_solves_nothing(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = (await client.post("/v1/heads", json=taught())).json()
+    answer = await client.post("/v1/heads", json=taught())
+    made, tag = answer.json(), answer.headers["etag"]
     monkeypatch.setattr(solver, "solve", None)
 
     changed = await client.put("/v1/heads/mugs", json={"keep_days": 5})
 
     assert changed.status_code == 200, changed.text
     assert changed.json()["expires"] is not None
+    assert changed.headers["etag"] != tag
     assert changed.json() | {"expires": None} == made
 
 
@@ -203,7 +205,7 @@ async def test_each_picture_counts_as_a_request_and_none_beyond_the_days_is_aske
 
     assert refusal(refused)[:2] == (429, "rate-limited")
     assert "10 requests of this client today" in refused.json()["detail"]
-    assert len(backend.asked) in (9, 10)
+    assert len(backend.asked) <= 10
 
 
 class Slow(KnownBackend):

@@ -78,7 +78,7 @@ async def test_a_vocabulary_that_becomes_shared_or_unshared_is_kept_once(shared:
         "room", classes("sofa", shared=shared), Preconditions(if_match=first.etag), ONE
     )
 
-    assert (created, moved.shared) == (False, shared)
+    assert (created, moved.shared, moved.etag == first.etag) == (False, shared, False)
     assert await names_of(vocabularies, "other") == (["room"] if shared else [])
     await vocabularies.delete("room", ANY, ONE)
     with pytest.raises(UnknownVocabulary):
