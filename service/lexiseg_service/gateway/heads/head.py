@@ -37,7 +37,7 @@ class NamedHead:
     """A head with its origin. `owner` is the id of the API key that made it, "" without keys: nobody else sees it.
 
     `keep_days` after it was `changed`, seconds since the epoch, it has expired; None: it stays. `left_out` says
-    which pictures a change had and did not use; it is not stored. `earlier` versions, newest first, without pictures,
+    what a change did not use of its archive; it is not stored. `earlier` versions, newest first, without pictures,
     answer questions that began with them, as about a folder.
     """
 
@@ -49,7 +49,7 @@ class NamedHead:
     solved: Head
     changed: float
     keep_days: float | None = None
-    left_out: str = ""
+    left_out: tuple[str, ...] = ()
     earlier: tuple[NamedHead, ...] = ()
 
     @property
@@ -106,7 +106,7 @@ class NamedHead:
 
     def earlier_of_next(self) -> tuple[NamedHead, ...]:
         """The earlier versions of a head that takes the place of this one."""
-        last = replace(self, pictures=(), changed=time.time(), keep_days=EARLIER_DAYS, left_out="", earlier=())
+        last = replace(self, pictures=(), changed=time.time(), keep_days=EARLIER_DAYS, left_out=(), earlier=())
         versions = [version for version in (last, *self.earlier) if not version.has_expired]
         while sum(version.nbytes for version in versions) > MAX_EARLIER_BYTES:
             versions.pop()
@@ -164,8 +164,7 @@ class NamedHead:
         wanting = [f"{entry.name} ({entry.wants} more)" for entry in self.solved.classes if entry.wants]
         detail = f"these classes should have more reviewed pictures: {', '.join(wanting)}"
         warnings = [{"type": "few-pictures", "detail": detail, "field": "pictures"}] if wanting else []
-        if self.left_out:
-            warnings.append({"type": "left-out", "detail": self.left_out, "field": "archive"})
+        warnings += [{"type": "left-out", "detail": sentence, "field": "archive"} for sentence in self.left_out]
         return {**self.summary(), "keys": [picture.key for picture in self.pictures], "warnings": warnings}
 
 

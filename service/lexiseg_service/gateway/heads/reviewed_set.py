@@ -73,14 +73,6 @@ class ReviewedSet:
     classes: tuple[str, ...]
     pictures: tuple[LabelledFile, ...]
     warnings: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()  # the first of the pictures that are, each with the reason
-    n_left_out: int = 0
-
-    @property
-    def left_out_sentence(self) -> str:
-        """How many pictures are left out, and why the first is; "" for none."""
-        some = f", such as {self.left_out[0]:.200}" if self.left_out else ""
-        return f"{self.n_left_out:,} pictures of it are left out{some}" if self.n_left_out else ""
 
 
 def check_importer() -> None:
@@ -144,9 +136,8 @@ def _read(folder: Path) -> ReviewedSet:
     by_split = _listed(folder, "names.json")
     if (count := sum(map(len, by_split.values()))) > MAX_PICTURES:
         raise InvalidValue.of(ARCHIVE, f"{count:,} pictures", f"at most {MAX_PICTURES} of a head")
-    report = _listed(folder, "report.json")
-    warnings, left_out = (tuple(map(str, report[key])) for key in ("warnings", "left_out_pictures"))
-    return ReviewedSet(classes, tuple(_pictures(folder, names, by_split)), warnings, left_out, int(report["left_out"]))
+    warnings = tuple(map(str, _listed(folder, "report.json")["warnings"]))
+    return ReviewedSet(classes, tuple(_pictures(folder, names, by_split)), warnings)
 
 
 def _pictures(folder: Path, classes: list[str], by_split: dict[str, list[str]]) -> Iterator[LabelledFile]:

@@ -127,8 +127,8 @@ class HeadOutput(HeadSummary):
 
     keys: list[str] = Field(description="keys of the reviewed pictures, in the order in which they came")
     warnings: list[AnswerWarning] = Field(
-        description="warnings by `type`. `few-pictures`: these classes should have more of them; `left-out`: pictures "
-        "of the archive that taught nothing"
+        description="warnings by `type`. `few-pictures`: these classes should have more of them; `left-out`: what "
+        "of the archive taught nothing"
     )
 
 

@@ -127,7 +127,7 @@ class Teaching:
             deadline=origin["deadline"],
         )
         head = await self.heads.change(name, caller.owner, change, is_new=is_new)
-        return head if reviewed is None else replace(head, left_out=reviewed.left_out_sentence)
+        return head if reviewed is None else replace(head, left_out=reviewed.warnings)
 
     async def import_head(
         self, name: str, imported: Change, caller: Caller, preconditions: Preconditions = UNCONDITIONAL

@@ -53,7 +53,7 @@ if source.name == "has no lists":
     classes = 7
 (folder / "classes.json").write_text(json.dumps(classes))
 (folder / "names.json").write_text(json.dumps(names))
-report = {"warnings": ["1 is left out"], "left_out": 1, "left_out_pictures": ["b.jpg: not reviewed"]}
+report = {"warnings": ["1 is left out"]}
 (folder / "report.json").write_text(json.dumps(report))
 """
 
@@ -84,7 +84,7 @@ async def test_a_picture_comes_with_a_mask_for_each_class_and_for_what_is_unknow
     assert reviewed.classes == ("mug",)
     assert (picture.key, picture.size, picture.jpeg[:2]) == ("a.jpg", (3, 4), b"\xff\xd8")
     assert [label for label, _ in picture.masks] == ["mug", None]
-    assert reviewed.left_out_sentence == "1 pictures of it are left out, such as b.jpg: not reviewed"
+    assert reviewed.warnings == ("1 is left out",)
 
 
 @needs_landlock
