@@ -52,6 +52,18 @@ def test_a_file_of_labels_teaches_what_is_reviewed_and_says_what_is_left_out(
     assert "warning: 2 of 3 photographs are not marked as reviewed and are left out, such as 1.jpg" in outcome.err
 
 
+def test_a_set_of_boxes_alone_is_refused_and_says_that_it_has_no_outlines(lexiseg: CommandLine, tmp_path: Path) -> None:
+    yolo(tmp_path / "exported")
+    for labels in (tmp_path / "exported").rglob("labels/**/*.txt"):
+        labels.write_text("0 0.5 0.5 0.25 0.25\n")
+
+    outcome = lexiseg("teach", tmp_path / "exported", "--name", "gadgets", "--state-dir", tmp_path / "state")
+
+    assert outcome.status == 1
+    assert "no photograph shows a pixel of a class; 3 of 3 annotations in train are boxes without" in outcome.err
+    assert kept(tmp_path) == []
+
+
 def test_what_was_taught_is_found_before_other_words(lexiseg: CommandLine, tmp_path: Path) -> None:
     here = gadgets(lexiseg, tmp_path)
 

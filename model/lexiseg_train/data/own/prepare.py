@@ -121,8 +121,10 @@ def survey(source: Path, root: Path | None = None, step: Callable[[], None] = la
 
 
 def require_enough(report: Report, least: int = MIN_PHOTOGRAPHS) -> None:
-    """Raise DatasetError: fewer than `least` can be learned from; says why others cannot."""
+    """Raise DatasetError: fewer than `least` can be learned from, or they show no class; says why others cannot."""
     if (n_train := report.photographs.get("train", 0)) >= least:
+        if not any(each.pixels for each in report.classes):
+            raise DatasetError("; ".join(["no photograph shows a pixel of a class", *report.warnings[:MAX_REPORTED]]))
         return
     reasons = "".join(f"\n  {each}" for each in report.left_out_pictures[:MAX_REPORTED])
     left_out = f"; {report.left_out} are left out:{reasons}" if reasons else ""
@@ -200,7 +202,9 @@ class _Writer:
             n_pixels += counts
             n_pictures += counts > 0
         present = {*np.flatnonzero(n_pixels).tolist()}
-        warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
+        warnings = [*pictures.warnings]
+        if pictures.layout == "masks":
+            warnings += one_value_warning(pictures.folder.name, present, len(pictures.classes))
         if faults:
             some = "; ".join(faults[:MAX_REPORTED])
             warnings.append(f"{len(faults)} photographs or masks cannot be used and are left out: {some}")

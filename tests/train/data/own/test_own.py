@@ -199,11 +199,14 @@ def test_255_is_the_only_class_of_masks_that_hold_nothing_else(classes: list[str
         save(tmp_path, f"{number}", noise(number), mask)
     (tmp_path / "classes.json").write_text(json.dumps(classes))
 
+    if len(classes) > 2:  # it may be any of them
+        with pytest.raises(DatasetError, match="no photograph shows a pixel of a class; .* hold only 0 and perhaps 255"):
+            prepare(tmp_path, tmp_path / "out")
+        return
     report = prepare(tmp_path, tmp_path / "out")
 
-    assert report.classes[0].pixels == (4 * 24 * 16 if len(classes) == 2 else 0)
-    said = "255 is read as 'cat', the only class" if len(classes) == 2 else "hold only 0 and perhaps 255"
-    assert any(said in warning for warning in report.warnings)
+    assert report.classes[0].pixels == 4 * 24 * 16
+    assert any("255 is read as 'cat', the only class" in warning for warning in report.warnings)
 
 
 def test_255_is_unknown_where_a_mask_shows_the_only_class(tmp_path: Path) -> None:
