@@ -99,8 +99,7 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[LabelFile]:
             faults.append(error)
             continue
         warnings, is_held_out = part.warnings + photographs.size_warnings(), _is_split(VALIDATION, files, path)
-        part = part._replace(warnings=warnings, held_out=is_held_out, photographs=photographs.measured)
-        parts.append(part._replace(bare_is_background=True))
+        parts.append(part._replace(warnings=warnings, held_out=is_held_out, photographs=photographs.measured))
     if not parts:
         raise faults[0]
     note += [f"{fault}; it is not used" for fault in faults]

@@ -147,7 +147,8 @@ class LabelFile(NamedTuple):
     unusable: tuple[str, ...] = ()  # images that are left out, each with the reason
     n_groups: int = 0  # ignored annotations that show several objects (`iscrowd`)
     held_out: bool = False  # for validation
-    bare_is_background: bool = False  # the format lists what nobody has labelled as it does what shows no class
+    bare: Collection[str] = ()  # images without a mark, of which the file does not say whether somebody labelled them
+    left_out: Collection[Path | None] = ()  # photographs of images that are left out
     photographs: Mapping[str, Path] = {}  # by the names of the images, where they were looked at
 
 
@@ -221,6 +222,7 @@ def read_listed(
     or of several files what their folder shall be looked up by, `listing` the file or folder that messages name.
     """
     images, unusable, faults, count, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
+    left_out = set[Path | None]()
     photographs = Photographs(place, files)
     for entry in listed:
         if labelled and photographs.find(photographs.place_of(entry)) in labelled:
@@ -233,6 +235,7 @@ def read_listed(
             size = photographs.measured_size(name, entry.height, entry.width)
         except UnreadableLabels as error:
             image = entry.name if entry.video is None else f"{entry.video:.200}/{entry.name}"
+            left_out.add(photographs.find(photographs.place_of(entry)))
             unusable.append(as_text(f"{entry.file or 'image'}{': ' if entry.file else ' '}{image:.400}: {error}"))
             continue
         marks = entry.read(size, class_name, drawing)
@@ -246,4 +249,6 @@ def read_listed(
     names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
     warnings = images_left_out(listing, n_images, unusable) + photographs.size_warnings()
     warnings += not_read(listing, count, faults, n_boxes) if images else ()
-    return LabelFile(place, names, images, warnings, tuple(unusable), photographs=photographs.measured)
+    return LabelFile(
+        place, names, images, warnings, tuple(unusable), left_out=left_out, photographs=photographs.measured
+    )

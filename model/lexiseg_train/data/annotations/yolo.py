@@ -77,12 +77,9 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
 def _read_split(path: Path, split: str, images: Sequence[Path], files: SetFiles, listing: Listing) -> LabelFile:
     place = files.folder / split
     part = read_listed(path, (_listed_image(each, files, listing) for each in images), files, place)
-    warnings = part.warnings
-    if without := sum(_labels_of(files.place_of(each), files) is None for each in images):
-        where = f"{without} of {len(images)} images in {place}"
-        warnings += (as_text(f"{where} have no file of labels: all is background"),)
     names = {number: name for number, name in listing.names.items() if name is not None}
-    return part._replace(categories=names, warnings=warnings, held_out=split == "val")
+    bare = {name for name in map(files.place_of, images) if _labels_of(name, files) is None}
+    return part._replace(categories=names, held_out=split == "val", bare=bare)
 
 
 def _listed_image(path: Path, files: SetFiles, listing: Listing) -> Listed:
@@ -184,6 +181,13 @@ def _listed(path: Path, files: SetFiles) -> list[Path]:
         raise DatasetError(f"{path} names {len(lines):,} images; expected at most {MAX_PICTURES:,}")
     # One that is missing keeps its name, and costs only itself when it is read.
     return [files.find(line, places) or files.folder / line.lstrip("/") for line in lines]
+
+
+def lines_of_no_picture(files: SetFiles) -> list[Path]:
+    """Files in folders of labels that no image of a set has."""
+    used = {_labels_of(files.place_of(each), files) for each in files if is_picture_name(each)}
+    texts = (each for each in files if each.suffix == ".txt" and "labels" in files.place_of(each).split("/"))
+    return [each for each in texts if each not in used and files.place_of(each) not in yolo.CLASS_LISTS]
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:

@@ -27,7 +27,7 @@ from lexiseg_model.vocabulary.class_names import BACKGROUND, folded
 from lexiseg_train.data.annotations.coco import is_coco, read_coco
 from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.listed import LabelFile, in_cvat, in_labelme, read_listed, some_of
-from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
+from lexiseg_train.data.annotations.yolo import lines_of_no_picture, read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import MAX_CLASSES, LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import IGNORE
@@ -38,9 +38,13 @@ PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 MAX_AROUND = 3  # folders around a set
 MAX_FOLDERS = 32  # of a level, that are looked into
 OF_JSON = {kind.title: kind.pictures_of for kind in formats().values() if kind.pictures_of is not None}
+UNREAD = "labels that are not read, and are left out"
+EMPTY = "no annotation: all is background; take out what nobody has labelled"
 # In the order in which they count where several label one photograph.
 LAYOUTS = ("COCO", "YOLO", "Labelme", "CVAT", *OF_JSON)
 VOC_BOXES = "VOC's XML of boxes"
+ORPHANS, UNKNOWN_FORMAT = "YOLO's lines of no picture", "of no known format"
+NOT_READ = (VOC_BOXES, ORPHANS, UNKNOWN_FORMAT)
 XML_KINDS = {b"<annotation>": VOC_BOXES, b"<annotations": "CVAT"}  # by words near the start
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
@@ -119,18 +123,20 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
             raise faults[0]
         return None
     warnings = [f"{fault}; it is not used" for fault in faults]
-    if boxes := by_layout[VOC_BOXES]:
-        warnings.append(f"{len(boxes)} files are {VOC_BOXES} and not read, such as {boxes[0]}")
+    for kind in NOT_READ:
+        if others := by_layout[kind]:
+            warnings.append(f"{len(others)} files are {kind} and not read, such as {others[0]}")
     if unreadable:
-        warnings.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
-    pictures = _drawn_pictures(files, parts, reviewed, warnings)
-    return replace(pictures, layout=", ".join(used), left_out=(*pictures.left_out, *unreadable))
+        warnings.append(f"{len(unreadable)} JSON files cannot be read: {some_of([*unreadable.values()])}")
+    unread = [path for kind in NOT_READ for path in by_layout[kind]]
+    pictures = _drawn_pictures(files, parts, [*unread, *unreadable], reviewed, warnings)
+    return replace(pictures, layout=", ".join(used), left_out=(*pictures.left_out, *unreadable.values()))
 
 
-def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Path]], list[str]]:
+def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Path]], dict[Path, str]]:
     """The files of labels by layout, or by what they are that is not read; and why JSON files cannot be read."""
-    by_layout: dict[str, list[Path]] = {kind: [] for kind in (*LAYOUTS, VOC_BOXES, "")}
-    unreadable = []
+    by_layout: dict[str, list[Path]] = {kind: [] for kind in (*LAYOUTS, *NOT_READ)}
+    unreadable = {}
     for path in files if listing is None else [listing]:
         if path.suffix.lower() == ".xml":
             by_layout[_xml_kind(path)].append(path)
@@ -138,19 +144,20 @@ def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Pa
             try:
                 by_layout[_json_layout(read_json(path))].append(path)
             except DatasetError as error:
-                unreadable.append(as_text(str(error)))
+                unreadable[path] = as_text(str(error))
     yolo = yolo_listing(files) if listing is None else listing if listing.suffix.lower() in LISTINGS else None
     if yolo is not None:
         by_layout["YOLO"].append(yolo)
+        by_layout[ORPHANS] = lines_of_no_picture(files)
     return by_layout, unreadable
 
 
 def _xml_kind(path: Path) -> str:
-    """What an XML is, by its first bytes; "" for none that is known."""
+    """What an XML is, by its first bytes."""
     with suppress(OSError), path.open("rb") as file:
         head = file.read(MAX_HEAD).replace(b"\0", b"")  # of UTF-16
-        return next((kind for words, kind in XML_KINDS.items() if words in head), "")
-    return ""
+        return next((kind for words, kind in XML_KINDS.items() if words in head), UNKNOWN_FORMAT)
+    return UNKNOWN_FORMAT
 
 
 def _json_layout(content: object) -> str:
@@ -161,12 +168,10 @@ def _json_layout(content: object) -> str:
         with suppress(UnreadableLabels):
             check(content)
             return layout
-    return ""
+    return UNKNOWN_FORMAT
 
 
 def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozenset[Path]) -> list[LabelFile]:
-    if layout == "COCO":
-        return read_coco(files, paths)
     if layout == "YOLO":
         return read_yolo(paths[0], files, labelled)
     if layout == "Labelme":
@@ -175,8 +180,13 @@ def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozen
     def listed(path: Path) -> Iterable[Listed]:
         return in_cvat(path) if layout == "CVAT" else OF_JSON[layout](read_json(path))
 
-    parts = (read_listed(path, listed(path), files, path, labelled) for path in paths)
-    return [part._replace(bare_is_background=layout != "Label Studio") for part in parts]
+    if layout == "COCO":
+        parts = read_coco(files, paths)
+    else:
+        parts = [read_listed(path, listed(path), files, path, labelled) for path in paths]
+    if layout == "Label Studio":
+        return parts
+    return [part._replace(bare={image.file_name for image in part.images if not image.annotations}) for part in parts]
 
 
 class _Entry(NamedTuple):
@@ -186,13 +196,24 @@ class _Entry(NamedTuple):
 
 
 def _drawn_pictures(
-    files: SetFiles, parts: Sequence[LabelFile], reviewed: frozenset[str] | None, warnings: Sequence[str] = ()
+    files: SetFiles,
+    parts: Sequence[LabelFile],
+    unread: Sequence[Path],
+    reviewed: frozenset[str] | None,
+    warnings: Sequence[str],
 ) -> OwnPictures:
     """The photographs of listings. Categories without an annotation are no classes.
 
-    A pixel has a class, is background, or is unknown. The mask in front counts, of equals the smaller.
+    A pixel has a class, is background, or is unknown. The mask in front counts, of equals the smaller. A photograph
+    without a mark is left out where a file of `unread` labels has its name.
     """
     entries = [_Entry(part.photographs[image.file_name], image, part) for part in parts for image in part.images]
+    n_files, bare, names = len({entry.file for entry in entries}), _bare(entries), {path.stem for path in unread}
+    counted = {file for part in parts for file in part.left_out}
+    masked = {image for image, mask in pairs_below(files) if mask is not None}
+    not_read = [file for file in bare if file in counted | masked or names & {file.stem, file.name}]
+    entries = [entry for entry in entries if entry.file not in not_read]
+    not_read = [file for file in not_read if file not in counted]
     marks: dict[Path, bool | None] = {}
     for file, image, _ in entries:
         listed = None if reviewed is None else is_listed(files.place_of(file), reviewed)
@@ -203,7 +224,10 @@ def _drawn_pictures(
     entries = [entry for entry in entries if entry.file in used]
     class_of, respelled = _classes(entries)
     sentences = [*warnings, *(each for part in parts for each in _sentences(part)), *unreviewed_note, *respelled]
-    sentences += _bare_sentence(files, entries)
+    empty = [file for file in bare if file in used]
+    for some, what in ((not_read, UNREAD), (empty, EMPTY)):
+        count = f"{len(some)} of {n_files} photographs in {files.folder}"
+        sentences += [f"{count}, such as {files.place_of(some[0])}, have {what}"] if some else []
     classes = (BACKGROUND, *dict.fromkeys(class_of.values()))
     if not 1 < len(classes) <= MAX_CLASSES + 1:
         more = "".join(f"\n  {sentence}" for sentence in sentences)
@@ -215,6 +239,7 @@ def _drawn_pictures(
     held_out = _pictures([entry for entry in entries if entry.part.held_out], values)
     unusable = [each for part in parts for each in part.unusable]
     unusable += [f"{files.place_of(file)}: not reviewed" for file in left_out]
+    unusable += [f"{files.place_of(file)}: its labels are not read" for file in not_read]
     return OwnPictures(files.folder, classes, train, held_out, tuple(sentences), tuple(unusable))
 
 
@@ -233,15 +258,11 @@ def _classes(entries: Sequence[_Entry]) -> tuple[dict[str, str], list[str]]:
     ]  # fmt: skip
 
 
-def _bare_sentence(files: SetFiles, entries: Sequence[_Entry]) -> list[str]:
-    """A sentence about photographs without an annotation, which a format lists whether they were looked at or not."""
+def _bare(entries: Sequence[_Entry]) -> list[Path]:
+    """Photographs without an annotation, which a format lists whether they were looked at or not."""
     labelled = {entry.file for entry in entries if entry.image.annotations or entry.image.reviewed}
-    bare = {entry.file: None for entry in entries if entry.part.bare_is_background and entry.file not in labelled}
-    if not bare:
-        return []
-    count = f"{len(bare)} of {len({entry.file for entry in entries})} photographs in {files.folder}"
-    some = files.place_of(next(iter(bare)))
-    return [f"{count}, such as {some}, have no annotation: all is background; take out what nobody has labelled"]
+    bare = {entry.file: None for entry in entries if entry.image.file_name in entry.part.bare}
+    return [file for file in bare if file not in labelled]
 
 
 def _sentences(part: LabelFile) -> list[str]:

@@ -200,7 +200,9 @@ def test_255_is_the_only_class_of_masks_that_hold_nothing_else(classes: list[str
     (tmp_path / "classes.json").write_text(json.dumps(classes))
 
     if len(classes) > 2:  # it may be any of them
-        with pytest.raises(DatasetError, match="no photograph shows a pixel of a class; .* hold only 0 and perhaps 255"):
+        with pytest.raises(
+            DatasetError, match=r"no photograph shows a pixel of a class; .* hold only 0 and perhaps 255"
+        ):
             prepare(tmp_path, tmp_path / "out")
         return
     report = prepare(tmp_path, tmp_path / "out")

@@ -292,10 +292,11 @@ def test_annotations_that_are_not_read_are_named_beside_those_that_are(tmp_path:
     coco(tmp_path, [None])
     write(tmp_path / "b.xml", "<annotation><filename>b.jpg</filename></annotation>")
     write(tmp_path / "c.json", '{"shapes": [')
+    write(tmp_path / "via.json", '{"_via_img_metadata": {}}')
 
     own = read_own(tmp_path)
 
-    for words in ("1 files are VOC's XML of boxes", "1 JSON files cannot be read: "):
+    for words in ("1 files are VOC's XML of boxes", "1 JSON files cannot be read: ", "1 files are of no known format"):
         assert words in " ".join(own.warnings)
     assert ["c.json is not JSON" in each for each in own.left_out] == [True]
 

@@ -258,7 +258,35 @@ def test_images_of_yolo_without_labels_are_background_and_counted(tmp_path: Path
     own = read_own(tmp_path)
 
     assert not own.train[1].read().mask.any()
-    assert any("1 of 2 images" in warning and "no file of labels" in warning for warning in own.warnings)
+    assert any(
+        "1 of 2 photographs" in warning and "no annotation: all is background" in warning for warning in own.warnings
+    )
+
+
+OTHERS = {
+    "images/b.xml": "<annotation><filename>b.jpg</filename></annotation>",
+    "images/b.json": '{"info": {}, "objects": []}',  # of ISAT
+    "images/b.jpg.json": '{"size": {}, "objects": []}',  # of Supervisely
+    "old/b.json": '{"shapes": [',  # cut off
+    "old/labels/b.txt": "0 0.1 0.1 0.3 0.1 0.3 0.4",
+    "tasks.json": '[{"data": {"image": "b.jpg"}, "annotations": [{"result": [], "was_cancelled": true}]}]',
+    "masks/b.png": "",
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_photograph_is_no_background_where_its_labels_are_another_tools_and_not_read(
+    other: str, tmp_path: Path
+) -> None:
+    yolo(tmp_path)
+    photo(tmp_path / "images/b.jpg", size=SIZE)
+    write(tmp_path / other, OTHERS[other])
+
+    own = read_own(tmp_path)
+
+    assert [picture.image.name for picture in own.train] == ["a.jpg"]
+    assert any(each.startswith(("images/b.jpg: its labels", "image b.jpg: it was skipped")) for each in own.left_out)
+    assert own.warnings
 
 
 LABELS = {"__ignore__": "unknown", "_background_": "background", "": "unknown", " ": "unknown", "\u200b": "unknown"}
