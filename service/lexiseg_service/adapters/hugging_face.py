@@ -1,4 +1,4 @@
-"""Hugging Face's image-segmentation task: `InferenceClient.image_segmentation(image, model=URL)`.
+"""Hugging Face's tasks `InferenceClient.image_segmentation(image, model=URL)` and `object_detection`.
 
 Classes are query parameters, `/adapters/hugging-face?classes=cat&classes=sofa`: the task has no field for them.
 """
@@ -43,7 +43,7 @@ class Body(BaseModel):
 
 @router.post("")
 async def image_segmentation(request: Request) -> Response:
-    """One element for each segment: label, score, and its mask as a PNG in base64, 255 inside."""
+    """One element for each segment: label, score, box, and its mask as a PNG in base64, 255 inside."""
     fields = options_of(request.query_params)
     if request.headers.get("content-type", "").startswith("application/json"):
         body = await read_as(Body, request)
@@ -58,7 +58,9 @@ async def image_segmentation(request: Request) -> Response:
 
 def _element(segment: Segment) -> dict[str, Any]:
     mask = png.encode(rle.decode(segment.mask.counts, segment.mask.size).view(np.uint8) * np.uint8(255))
-    return {"label": segment.label, "score": segment.score, "mask": base64.b64encode(mask).decode()}
+    x, y, width, height = segment.bbox
+    box = {"xmin": x, "ymin": y, "xmax": x + width, "ymax": y + height}
+    return {"label": segment.label, "score": segment.score, "box": box, "mask": base64.b64encode(mask).decode()}
 
 
 def adapter(app: FastAPI) -> Adapter:

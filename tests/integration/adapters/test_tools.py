@@ -61,6 +61,10 @@ def test_hugging_faces_client_reads_masks(server: Server, photo: Path) -> None:
 
     areas = {element.label: int((np.asarray(element.mask) == 255).sum()) for element in plain}
     assert areas == {label: segment["area"] for label, segment in expected.items()}
+    boxes = InferenceClient(token="none-needed").object_detection(photo, model=url)
+    assert {(each.label, each.box.xmin, each.box.ymax - each.box.ymin) for each in boxes} == {
+        (label, segment["bbox"][0], segment["bbox"][3]) for label, segment in expected.items()
+    }
     assert {element.label for element in chosen} == {max(expected, key=lambda label: expected[label]["score"])}
 
 

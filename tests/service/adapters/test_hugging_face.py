@@ -16,6 +16,8 @@ async def test_words_of_the_address_are_answered_with_a_mask_each(client: httpx.
     elements = answer.json()
     mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(elements[0]["mask"]))))
     assert [element["label"] for element in elements] == ["red", "blue"]
+    ys, xs = np.nonzero(mask)
+    assert elements[0]["box"] == {"xmin": xs.min(), "ymin": ys.min(), "xmax": xs.max() + 1, "ymax": ys.max() + 1}
     assert (set(np.unique(mask).tolist()), int((mask == 255).sum())) == ({0, 255}, SQUARE)
 
 
