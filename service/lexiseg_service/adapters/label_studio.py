@@ -22,6 +22,7 @@ from starlette.responses import RedirectResponse, Response
 
 from lexiseg_labels.data_set import model_version
 from lexiseg_labels.formats.label_studio import brush_runs
+from lexiseg_labels.formats.marks import box_corners, turned
 from lexiseg_labels.masks import rle
 from lexiseg_model.types import Segment
 from lexiseg_model.vocabulary.class_names import folded
@@ -138,6 +139,7 @@ class Value(BaseModel):
     y: float = 0
     width: float = 0
     height: float = 0
+    rotation: Annotated[float, Field(allow_inf_nan=False)] = 0  # degrees clockwise, around the corner
     text: Annotated[list[str], Field(fail_fast=True, max_length=2**12)] | Annotated[str, Field(max_length=2**12)] = []
 
 
@@ -165,8 +167,11 @@ def fields_of(context: Context) -> dict[str, Any]:
         if region.type.startswith("keypoint"):
             points.append((value.x * width, value.y * height, region.is_positive))
         elif region.type.startswith("rectangle"):
-            right, bottom = value.x + value.width, value.y + value.height
-            boxes.append((value.x * width, value.y * height, right * width, bottom * height))
+            corner = value.x * width, value.y * height
+            corners = turned(box_corners(*corner, value.width * width, value.height * height), corner, value.rotation)
+            xs, ys = zip(*corners, strict=True)
+            right, bottom = min(max(xs), region.original_width), min(max(ys), region.original_height)
+            boxes.append((max(min(xs), 0), max(min(ys), 0), right, bottom))
     return prompt_of(points, boxes)
 
 

@@ -60,8 +60,16 @@ async def test_a_click_is_one_region_of_the_chosen_label_at_any_threshold_of_wor
     assert ones(region["value"]["rle"]) == SQUARE
 
 
-async def test_a_smart_rectangle_is_a_box(client: httpx.AsyncClient) -> None:
-    box = drawn("rectanglelabels", "blue", x=60, y=0, width=40, height=70)
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"x": 60, "width": 40, "height": 70},
+        {"x": 100, "width": 70 * HEIGHT / WIDTH, "height": 40 * WIDTH / HEIGHT, "rotation": 90},
+    ],
+    ids=["upright", "turned"],
+)
+async def test_a_smart_rectangle_is_a_box(client: httpx.AsyncClient, value: dict[str, float]) -> None:
+    box = drawn("rectanglelabels", "blue", y=0, **value)
 
     (region,) = await regions(client, context={"result": [box]})
 
