@@ -109,7 +109,7 @@ class Photographs:
         """(H, W) of the upright photograph of a name; tools may state it as stored, before EXIF's rotation."""
         path = self.find(name)
         if path is None:
-            raise UnreadableLabels("there is no such file in the data set")
+            raise UnreadableLabels("there is no such file in the data set, or several of its name")
         try:
             header = read_header(picture_bytes(path))
         except OSError as error:
@@ -150,6 +150,24 @@ class LabelFile(NamedTuple):
     bare: Collection[str] = ()  # images without a mark, of which the file does not say whether somebody labelled them
     left_out: Collection[Path | None] = ()  # photographs of images that are left out
     photographs: Mapping[str, Path] = {}  # by the names of the images, where they were looked at
+
+
+def with_own_photographs(part: LabelFile, files: SetFiles) -> LabelFile:
+    """Leave out images of several names to which one photograph was found, unless it lies where their names say."""
+    names: dict[Path, list[str]] = {}
+    for name, file in part.photographs.items():
+        names.setdefault(file, []).append(name)
+    shared = [(name, files.place_of(file)) for file, some in names.items() if len(some) > 1 for name in some]
+    faults = {
+        name: f"image {name}: it leads to {place}, and so does another"
+        for name, place in shared
+        if not f"/{place}".endswith(f"/{name}")
+    }
+    images = [image for image in part.images if image.file_name not in faults]
+    warnings = images_left_out(part.listing, len(part.images), [*faults.values()])
+    return part._replace(
+        images=images, warnings=part.warnings + warnings, unusable=(*part.unusable, *map(as_text, faults.values()))
+    )
 
 
 def class_name(label: object) -> str | None:
@@ -201,15 +219,19 @@ def in_cvat(path: Path) -> Iterator[Listed]:
 
 
 def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:
-    """The photographs of Labelme's files: the ones that they name, else of their own names in the same folder."""
+    """The photographs of Labelme's files: the ones that they name, or of their own names in the same folder."""
     for path in paths:
         listed = labelme.picture_of(read_json(path), path.name)
         place = files.place_of(path.parent)
-        file = files.find(listed.name, (place,)) if listed.name else None
-        if file is None or not is_picture_name(file):
-            alike = (each for each in files.in_folder(place) if each.stem == path.stem and is_picture_name(each))
-            file = next(alike, None)
-        yield listed._replace(name=(listed.name or path.stem) if file is None else files.place_of(file))
+        named = files.find(listed.name, (place,)) if listed.name else None
+        found = [each for each in files.in_folder(place) if each.stem == path.stem and is_picture_name(each)]
+        if named is not None and is_picture_name(named):
+            found = [named] if named in found else [named, *found]
+        if len(found) == 1:
+            yield listed._replace(name=files.place_of(found[0]))
+        else:
+            fault = f"it may be of {found[0].name} or {found[1].name}" if found else None
+            yield listed._replace(name=listed.name or path.stem, fault=fault)
 
 
 def read_listed(

@@ -26,7 +26,14 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.vocabulary.class_names import BACKGROUND, folded
 from lexiseg_train.data.annotations.coco import is_coco, read_coco
 from lexiseg_train.data.annotations.drawing import draw
-from lexiseg_train.data.annotations.listed import LabelFile, in_cvat, in_labelme, read_listed, some_of
+from lexiseg_train.data.annotations.listed import (
+    LabelFile,
+    in_cvat,
+    in_labelme,
+    read_listed,
+    some_of,
+    with_own_photographs,
+)
 from lexiseg_train.data.annotations.yolo import lines_of_no_picture, read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import MAX_CLASSES, LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
@@ -116,7 +123,7 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
             faults.append(error)
             continue
         if any(part.images or part.unusable for part in more):
-            parts += more
+            parts += [with_own_photographs(part, files) for part in more]
             used.append(layout)
     if not parts:
         if faults:

@@ -133,6 +133,57 @@ def test_marks_of_a_task_of_several_pictures_are_on_their_own(case: str, tmp_pat
     assert len(own.left_out) == len({*data.values()} if "pages" not in data else data["pages"]) - len(expected)
 
 
+# Two names to which one photograph is found, the names of all photographs, and the one of a mark that is used.
+ONE_FOUND: dict[str, tuple[str, str, str, str | None]] = {
+    "two uploads": ("/data/upload/1/11111111-a.jpg", "/data/upload/1/22222222-a.jpg", "a.jpg", None),
+    "two buckets": ("s3://one/a.jpg", "s3://two/a.jpg", "a.jpg", None),
+    "a folder is missing": ("a.jpg", "more/a.jpg", "a.jpg", "dog"),
+    "one is missing": ("one/a.jpg", "two/a.jpg", "two/a.jpg", "cat"),
+}
+
+
+@pytest.mark.parametrize("case", ONE_FOUND)
+def test_marks_are_on_no_photograph_that_may_be_of_another_name(case: str, tmp_path: Path) -> None:
+    first, second, there, used = ONE_FOUND[case]
+    photographs(tmp_path, there, "z.jpg")
+    listed = [(first, "dog"), (second, "cat"), ("z.jpg", "fox")]
+    write(
+        tmp_path / "tasks.json",
+        [{"data": {"image": name}, "annotations": [{"result": [mark(label)]}]} for name, label in listed],
+    )
+
+    own = read_own(tmp_path)
+
+    assert classes_of(own) == ({"z.jpg": ["fox"]} if used is None else {"a.jpg": [used], "z.jpg": ["fox"]})
+    assert len(own.left_out) == (2 if used is None else 1)
+    assert all(f"it leads to {there}, and so does another" in each for each in own.left_out)
+
+
+def test_a_file_of_labelme_that_names_another_photograph_than_its_neighbour_marks_neither(tmp_path: Path) -> None:
+    labelme(tmp_path, [None, None])
+    write(tmp_path / "b.json", {"shapes": [{"label": "cat", "points": CORNERS}], "imagePath": "a.jpg"})
+
+    own = read_own(tmp_path)
+
+    assert classes_of(own) == {"a.jpg": ["dog"]}
+    assert own.left_out == ("b.json: a.jpg: it may be of a.jpg or b.jpg",)
+
+
+def test_images_of_one_name_in_subsets_of_cvat_have_their_own_marks(tmp_path: Path) -> None:
+    photographs(tmp_path / "images", "Train/a.jpg", "Test/a.jpg")
+    points = ";".join(f"{x},{y}" for x, y in CORNERS)
+    images = (
+        f'<image name="a.jpg" subset="{subset}"><polygon label="{label}" points="{points}"/></image>'
+        for subset, label in (("Train", "dog"), ("Test", "cat"))
+    )
+    write(tmp_path / "annotations.xml", f"<annotations>{''.join(images)}</annotations>")
+
+    own = read_own(tmp_path)
+
+    masks = {picture.image.parent.name: picture.read(len(own.classes)).mask for picture in own.train}
+    assert {name: own.classes[mask.max()] for name, mask in masks.items()} == {"Train": "dog", "Test": "cat"}
+
+
 def coco(root: Path, marks: Sequence[bool | None]) -> None:
     names = photographs(root, *jpegs(marks))
     images = [
