@@ -340,7 +340,8 @@ def _by_place(regions: Sequence[_Region], places: Sequence[_Place]) -> dict[_Pla
 def _shape_of(region: _Region, size: Size) -> dict[str, Any]:
     """The shape on a picture of [H, W]; one of an unknown kind, or with unusable values, has the points it states."""
     listed = [each for key, each in region.value.items() if key.endswith(LABELS) and isinstance(each, list)]
-    label = next((name for each in listed for name in each if isinstance(name, str)), "")
+    labels = {str(name) for each in listed for name in each}
+    label = labels.pop() if len(labels) == 1 else None
     shape = {"label": label, "shape_type": LABELME_KINDS.get(region.kind, region.kind)}
     if region.about.get("image_rotation"):
         return shape | {"shape_type": "mark on a turned picture"}
@@ -363,6 +364,8 @@ def _outline_of(kind: str, value: Mapping[str, Any], size: Size) -> dict[str, An
         return {"points": [[0, 0], [width - 1, height - 1]], "mask": value["imageDataURL"].partition(",")[2]}
     if kind == "vector" and value.get("closed") and not any(each.get("isBezier") for each in value["vertices"]):
         return {"shape_type": "polygon"}
+    if kind == "polygon":
+        return {"points": _scaled(value["points"], size)}
     if kind in ("rectangle", "ellipse"):
         [[x, y]], degrees = _scaled([[value["x"], value["y"]]], size), value.get("rotation") or 0
         names = ("width", "height") if kind == "rectangle" else ("radiusX", "radiusY")

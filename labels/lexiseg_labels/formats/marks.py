@@ -108,7 +108,7 @@ def points_in(value: object, depth: int = MAX_DEPTH) -> list[list[float]]:
         return here + [point for key in POINT_KEYS for point in points_in(value.get(key), depth - 1)]
     if isinstance(value, list) and depth:
         if value and _are_numbers(value):
-            return [*map(list, zip(value[::2], value[1::2], strict=False))]
+            return [] if len(value) % 2 else [*map(list, zip(value[::2], value[1::2], strict=True))]
         return [point for each in value for point in points_in(each, depth - 1)]
     return []
 
@@ -183,9 +183,9 @@ def _z_order(shape: Any) -> int:
 
 
 def _annotation(shape: dict[str, Any], size: Size, class_name: ClassName, drawing: Drawing) -> Annotation:
-    category = "" if shape["label"] is None else class_name(shape["label"])
+    category = class_name(shape["label"]) if isinstance(shape["label"], str | int) else ""
     if category == "":
-        raise UnreadableLabels("an empty label")
+        raise UnreadableLabels("no label, or several")
     kind = shape.get("shape_type") or "polygon"
     if kind == "rectangle":
         points = shape["points"]
@@ -211,6 +211,8 @@ def _outline(shape: dict[str, Any], kind: str, size: Size, drawing: Drawing) -> 
 
 
 def _flat(points: Sequence[Sequence[float]]) -> list[float]:
+    if any(len(point) != 2 for point in points):
+        raise UnreadableLabels("a corner that is no x with its y")
     return [number for point in points for number in point]
 
 

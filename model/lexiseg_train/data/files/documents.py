@@ -70,12 +70,14 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
 
 def _decoded(path: Path, content: bytes) -> str:
     try:
-        return content.decode(BYTE_ORDER_MARKS.get(content[:2], "utf-8-sig"))
+        text = content.decode(BYTE_ORDER_MARKS.get(content[:2], "utf-8-sig"))
+        is_text = "\0" not in text  # as in UTF-16 without its mark
     except UnicodeDecodeError:
         text = content.decode(LATIN_PAGE, "replace")
-        if IN_WORDS.sub("", text).isascii():
-            return text
-        raise DatasetError(f"{path} is not in UTF-8, and does not say in which code page: save it as UTF-8") from None
+        is_text = IN_WORDS.sub("", text).isascii()
+    if not is_text:
+        raise DatasetError(f"{path} is not in UTF-8, and does not say in which code page: save it as UTF-8")
+    return text
 
 
 def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lexiseg_labels.formats.label_studio import brush_runs
 from lexiseg_labels.masks import rle
+from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.own.layouts import read_own
 from tests.train.data.own.made import corners, photo, read_at, write
 
@@ -125,6 +126,8 @@ OF_LABEL_STUDIO: dict[str, tuple[list[dict[str, Any]], tuple[str, str]]] = {
     "labels and ellipse": (two_tags("ellipse", **ELLIPSE), CLASS),
     "labels and bit mask": (two_tags("bitmask", imageDataURL=bit_mask(True)), CLASS),
     "labels of a polygon alone": ([result("labels", {**POLYGON, "labels": ["cat"]})], CLASS),
+    "polygon of two classes": ([result("polygonlabels", {**POLYGON, "polygonlabels": ["cat", "dog"]})], UNKNOWN),
+    "polygon with a corner of null": (labelled("polygon", points=[*percent(CAT), [None, 50.0]]), ALL_UNKNOWN),
     "polygon without labels": ([result("polygon", POLYGON)], UNKNOWN),
     "rectangle": (labelled("rectangle", **RECTANGLE), UNKNOWN),
     "turned rectangle": (labelled("rectangle", **{**RECTANGLE, "x": 31, "rotation": 90}), UNKNOWN),
@@ -167,6 +170,7 @@ OF_DATUMARO: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "turned box": ({"type": "rotated_bbox", "points": [15, 40, 2, 40, 90]}, UNKNOWN),
     "turned box by names": ({"type": "rotated_bbox", "cx": 15, "cy": 40, "w": 2, "h": 40, "r": 90}, UNKNOWN),
     "cuboid": ({"type": "cuboid_2d", "points": [[5, 30], [25, 30], [25, 50], [5, 50]] * 2}, UNKNOWN),
+    "polygon with half a corner": ({"type": "polygon", "points": CAT[:-1]}, ALL_UNKNOWN),
     "polyline": ({"type": "polyline", "points": CAT}, ALL_UNKNOWN),
     "points": ({"type": "points", "points": CAT, "visibility": [2, 2, 2, 2]}, ALL_UNKNOWN),
     "skeleton": ({"type": "skeleton", "elements": [{"type": "points", "points": CAT}]}, ALL_UNKNOWN),
@@ -258,6 +262,16 @@ def test_a_file_in_another_code_page_is_refused_by_its_name(listing: str, page: 
     (tmp_path / listing).write_bytes(content[listing].encode(page))
 
     with pytest.raises(Exception, match=rf"{listing} is not in UTF-8, and does not say in which code page"):
+        read_own(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32"])
+def test_names_with_nul_among_their_letters_are_refused(encoding: str, tmp_path: Path) -> None:
+    photo(tmp_path / "images/a.jpg", size=SIZE)
+    write(tmp_path / "labels/a.txt", LINE)
+    write(tmp_path / "classes.txt", "dog\n", encoding)
+
+    with pytest.raises(DatasetError, match=r"classes\.txt is not in UTF-8"):
         read_own(tmp_path)
 
 

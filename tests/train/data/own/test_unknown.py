@@ -207,8 +207,14 @@ LABELME: dict[str, Case] = {
         {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": png(np.zeros((21, 21), np.bool_))}, True,
     ),
     "no label": ({"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True, "no 'label'"),
-    "a label of null": ({"label": None, "points": [[5, 5], [25, 5], [25, 25], [5, 25]]}, True, "an empty label"),
+    "a label of null": ({"label": None, "points": [[5, 5], [25, 5], [25, 25], [5, 25]]}, True, "no label, or several"),
+    "a label of two": (
+        {"label": ["cat", "dog"], "points": [[5, 5], [25, 5], [25, 25], [5, 25]]}, True, "no label, or several"
+    ),
     "two corners": ({**POLYGON, "points": CORNERS}, False, "a polygon of 4 coordinates"),
+    "corners of three numbers": (
+        {**POLYGON, "points": [[5, 5, 1], [25, 5, 1], [25, 25, 1], [5, 25, 1]]}, False, "a corner that is no x with"
+    ),
     "no points": (POLYGON, False),
     "no shape": ("cat", False),
 }  # fmt: skip
