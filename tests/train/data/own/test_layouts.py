@@ -406,7 +406,7 @@ def test_the_validation_split_of_yolo_is_held_out_and_hidden_files_are_no_pictur
 )
 def test_a_listing_of_yolo_that_names_nothing_is_refused(content: str, reason: str, tmp_path: Path) -> None:
     write(tmp_path / "data.yaml", content)
-    write(tmp_path / "train.txt", "images/a\0.jpg\n")
+    write(tmp_path / "train.txt", "images/a.jpg\n")
 
     with pytest.raises(DatasetError, match=reason):
         read_own(tmp_path)
