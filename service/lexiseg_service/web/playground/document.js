@@ -1,9 +1,8 @@
 // The segments of a picture: what words found, what was cut out or painted, and the history of all changes.
 // Documents are never changed: a step is a reference. A segment has the labels that it was made of (`origins`) and, unless painted on, its `prompt`.
 
-import { encoded, partsOf, without } from "./masks/changes.js";
-import { stroked } from "./masks/kernel.js";
-import { holds, overlapOf, pixelsIn } from "./masks/runs.js";
+import { connected, encodedMap, encodedSpans, stroked } from "./masks/kernel.js";
+import { holds, overlapOf, paint, pixelsIn, pixelsOf, spansIn, spansOf } from "./masks/runs.js";
 import { emit, freshWords, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
@@ -160,12 +159,12 @@ export function withFields(doc, number, fields, added = null) {
   return { ...doc, segments };
 }
 
-const joined = (size, some) => ({ ...encoded(pixelsIn(size, some.map(({ mask }) => mask)), size), prompt: undefined });
+const joined = (size, some) => ({ ...encodedSpans(spansIn(pixelsIn(size, some.map(({ mask }) => mask))), size), prompt: undefined });
 
 /** A picture's document after a stroke {points, radius, adds} on a segment, and its number; `one` missing: on a new one with these `fields`. */
 export function afterStroke({ doc, width, height }, one, stroke, fields) {
   const size = [height, width];
-  const painted = encoded(stroked(size, stroke), size);
+  const painted = encodedSpans(spansIn(stroked(size, stroke)), size);
   const answer = doc.answer ?? { model: "by hand", size, timings_ms: { total: 0 }, absent: [], warnings: [] };
   if (!one) return withNew({ ...doc, answer }, { ...fields, ...painted });
   const { mask, area, bbox } = stroke.adds ? joined(size, [one, painted]) : without(one, [painted]);
@@ -181,10 +180,32 @@ export function merged(doc, one, other) {
 
 /** A segment for each connected part, the largest under the old number with all crumbs; null if there is one part only. */
 export function split(doc, one) {
-  const [first, ...others] = partsOf(one.mask, CRUMB);
+  const [first, ...others] = partsOf(one.mask);
   if (!others.length) return null;
   const whole = withFields(doc, one.number, { ...first, prompt: undefined });
   const at = whole.segments.findIndex(({ number }) => number === one.number);
   const fresh = others.map((part) => ({ ...whole.segments[at], ...part }));
   return { ...whole, segments: whole.segments.toSpliced(at + 1, 0, ...numbered(doc.segments, fresh)) };
+}
+
+/** A segment without the pixels of others; as it is where it has none of them. */
+function without(one, others) {
+  const above = others.filter((other) => overlapOf(one, other));
+  if (!above.length) return one;
+  const { size } = one.mask;
+  const pixels = pixelsIn(size, [one.mask]);
+  for (const { mask } of above) paint(pixels, spansOf(mask), 0);
+  return { ...one, ...encodedSpans(spansIn(pixels), size), prompt: undefined };
+}
+
+/** The 4-connected parts of a mask, the largest first; those below the share CRUMB of it belong to the largest. */
+function partsOf(mask) {
+  const { cells } = pixelsOf(mask);
+  const { ends, region, areas, owner } = connected(cells, mask.size);
+  const inside = [...owner.keys()].filter((id) => owner[id]);
+  const total = inside.reduce((sum, id) => sum + areas[id], 0);
+  const large = inside.filter((id) => areas[id] >= CRUMB * total).sort((a, b) => areas[b] - areas[a]);
+  const places = Array.from(owner, (isInside, id) => (isInside ? Math.max(0, large.indexOf(id)) : large.length));
+  ends.forEach((end, run) => cells.fill(places[region[run]], ends[run - 1] ?? 0, end));
+  return encodedMap(cells, large.length, mask.size);
 }

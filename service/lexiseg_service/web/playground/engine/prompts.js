@@ -2,9 +2,8 @@
 // A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph outputs), and
 // `look(look)`, the view of a part. Masks are logits [h * w].
 
-import { encoded } from "../masks/changes.js";
 import { cut, encodedSpans, resized } from "../masks/kernel.js";
-import { paint, pixelsIn } from "../masks/runs.js";
+import { paint, pixelsIn, spansIn } from "../masks/runs.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {
@@ -148,5 +147,5 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
     paint(pixels, cut(removed.data, cells, size), 0);
     logits = left.data;
   }
-  return { logits, quality, ...encoded(pixels, size) };
+  return { logits, quality, ...encodedSpans(spansIn(pixels), size) };
 }

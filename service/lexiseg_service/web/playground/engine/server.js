@@ -69,9 +69,8 @@ export function request(method, path, body = null, signal = null, report = tell,
     const isSent = isForm || body instanceof Blob;
     const headers = { ...(body && !isSent && { "content-type": "application/json" }), ...authorization() };
     for (const [name, value] of Object.entries(headers)) sent.setRequestHeader(name, value);
-    if (isForm) {
-      sent.upload.onprogress = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
-    }
+    const sending = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
+    if (isForm) sent.upload.onprogress = sending;
     sent.onload = async () => {
       const { status } = sent;
       const isDone = status >= 200 && status < 300;

@@ -4,7 +4,6 @@ const OTHER_LETTERS = /(?!\p{Script=Latin})[\p{L}\p{So}]/u; // not supported by 
 const [BEGIN, END, UNKNOWN] = ["[CLS]", "[SEP]", "[UNK]"];
 const ALONE = /[\p{P}$+<=>^`|~]|[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}]/gu; // characters that are tokens of their own
 const [MAX_TOKENS, LONGEST] = [128, 100]; // of a text; and characters of a token: a longer word is unknown
-const { Float16Array } = /** @type {any} */ (self); // missing in TypeScript's es2023
 
 /** Returns an async function from a text to {vector, shift, same, likeness, foreign}, with the `direction` of a row; `content`: the table of `words`. */
 export function readerOf(rules, words, content, { run, load }) {

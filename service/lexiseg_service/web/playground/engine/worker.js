@@ -9,7 +9,6 @@ import { ready as kernel, resized } from "../masks/kernel.js";
 const KEPT_PICTURES = 8; // of 4 MB, and up to 12 more where it was clicked on
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded for the first word that is not in the table
 const RARE_WORD = "A word is not among those of this page, and the part that reads other words can only be loaded online.";
-const NETWORK = "network"; // cause of errors that may be retried
 const UNREACHABLE = "The page's files cannot be loaded: it was never opened online, its server is gone, or the line broke.";
 const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
 const root = new URL("../../model/", import.meta.url);
@@ -34,7 +33,7 @@ async function answer(id, act, args) {
     const isFull = error instanceof RangeError || /memory|alloc/i.test(error.message);
     const own = error.constructor === Error ? error.message : "A part of this page failed: reload it."; // in the words of no browser
     const detail = isFull ? "There is too little memory here: close other tabs, or take a smaller picture." : own;
-    port.postMessage({ id, problem: { status: error.cause === NETWORK ? 0 : (error.status ?? 422), detail, type: error.type } });
+    port.postMessage({ id, problem: { status: error.status ?? 422, detail, type: error.type } });
   }
 }
 
@@ -55,9 +54,8 @@ const acts = {
 };
 
 async function loaded() {
-  for (const needed of ["WebAssembly", "Float16Array"]) {
-    if (!(needed in globalThis)) throw new Error(`This browser has no ${needed}, which the page needs to find things by itself.`);
-  }
+  const missing = ["WebAssembly", "Float16Array"].find((needed) => !(needed in globalThis));
+  if (missing) throw new Error(`This browser has no ${missing}, which the page needs to find things by itself.`);
   const files = ["model.json", "words.json", "words.bin", "stuff.json", "ort-wasm-simd-threaded.wasm"];
   const [model, words, content, { names: stuff }, wasmBinary] = await Promise.all(files.map(load));
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
@@ -70,12 +68,15 @@ async function loaded() {
 
 async function load(name) {
   const url = new URL(name, root).href;
-  const broken = (error) => (error instanceof TypeError ? null : Promise.reject(error)); // fetch throws TypeError for network errors
-  const answer = (await port.caches?.match(url)) ?? (await fetch(url).catch(broken)); // on a first visit offline.js may not control this worker yet
-  const content = answer?.ok && (await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer()).catch(broken));
-  if (content) return content;
-  const detail = !answer || answer.ok ? UNREACHABLE : `${name} cannot be loaded (${answer.status}).`;
-  throw TOWER.has(name) ? new Error(RARE_WORD) : new Error(detail, { cause: NETWORK });
+  let detail = UNREACHABLE;
+  try {
+    const answer = (await port.caches?.match(url)) ?? (await fetch(url)); // on a first visit offline.js may not control this worker yet
+    if (answer.ok) return await (name.endsWith(".json") ? answer.json() : answer.arrayBuffer());
+    detail = `${name} cannot be loaded (${answer.status}).`;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // fetch throws TypeError for network errors
+  }
+  throw TOWER.has(name) ? new Error(RARE_WORD) : Object.assign(new Error(detail), { status: 0 }); // it may be tried again
 }
 
 function sessionOf(name) {
@@ -88,9 +89,7 @@ function sessionOf(name) {
 /** Runs a graph. Inputs are tensors or [numbers, dimensions]; outputs are by name, without the suffix `_maps`. */
 async function run(name, inputs) {
   const session = await sessionOf(name);
-  const types = { Float32Array: "float32", Float64Array: "float64", BigInt64Array: "int64", Uint8Array: "uint8" };
-  const tensor = (/** @type {any[]} */ [values, dims]) => new Ort.Tensor(types[values.constructor.name], values, dims);
-  const feeds = session.inputNames.map((input) => [input, Array.isArray(inputs[input]) ? tensor(inputs[input]) : inputs[input]]);
+  const feeds = session.inputNames.map((input) => [input, Array.isArray(inputs[input]) ? new Ort.Tensor(...inputs[input]) : inputs[input]]);
   const outputs = await session.run(Object.fromEntries(feeds));
   return Object.fromEntries(Object.entries(outputs).map(([output, tensor]) => [output.replace(/_maps$/, ""), tensor]));
 }

@@ -5,7 +5,6 @@ import { spansOf } from "./runs.js";
 
 const MAX_CHARACTERS = 14; // of a run as text
 const WIDE = 256; // labels from which on a map has two bytes a pixel
-const { Float16Array } = /** @type {any} */ (globalThis); // missing in TypeScript's es2023
 let kernel = /** @type {any} */ (null);
 
 /** Resolves when all other functions work. */

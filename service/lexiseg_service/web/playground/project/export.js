@@ -38,9 +38,8 @@ export async function act({ id, value }) {
   const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => pngOf(cutOut(one, image))]);
   const painted = () => pngOf(drawn(width, height, (context) => view.paint(context, image, width, height)));
   const files = [...filesOf([picture]), ...cutOuts, ["painted.png", painted]];
-  if (id === "zip") return save(await zip(files), `${base}.zip`);
-  const wanted = files.filter(([path]) => path.startsWith(value));
-  if (wanted.length > 1) return save(await zip(wanted), `${base}-${value.slice(0, -1)}.zip`);
+  const wanted = files.filter(([path]) => path.startsWith(value)); // all of an empty one
+  if (wanted.length > 1) return save(await zip(wanted), value ? `${base}-${value.slice(0, -1)}.zip` : `${base}.zip`);
   for (const [path, content] of wanted) {
     const name = path.split("/").at(-1);
     save(await content(), name.startsWith(base) ? name : `${base}-${name}`);
