@@ -201,6 +201,22 @@ def test_a_page_that_hangs_the_moment_it_shows_a_picture_comes_back_with_it(
     assert shown(again) == "one.jpg: new"
 
 
+def test_a_new_picture_after_a_reviewed_one_is_not_called_reviewed(page: Page) -> None:
+    add_files(page, one=CHINA, two=CHINA)
+    page.keyboard.press("a")
+    strip(page).first.click()
+    expect(page.locator("#accepted")).to_be_visible()
+    page.get_by_role("button", name="New picture or clip").click()
+    expect(page.locator("#strip [aria-current=true]")).to_have_count(0)
+    expect(page.locator("#strip [tabindex='0']")).to_have_attribute("title", "one.jpg: reviewed")
+
+    choose(page, FLOWER, "flower.jpg")
+
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "flower.jpg: new")
+    expect(page.locator("#accepted")).to_be_hidden()
+    expect(page.get_by_role("button", name="Reject")).to_be_visible()
+
+
 def test_the_doubtful_come_first_and_are_accepted_also_where_nothing_is_taught(
     context: BrowserContext, server: Server
 ) -> None:

@@ -100,6 +100,7 @@ page.addEventListener("edited", ({ detail: picture }) => {
   mark(picture);
   countClasses();
 });
+page.addEventListener("pictured", () => pictures.forEach(mark));
 page.addEventListener("changed", () => note(QUESTION, settings()));
 page.addEventListener("learned", answerAnew);
 
@@ -121,13 +122,11 @@ export async function show(picture, image = null) {
   const before = state.picture;
   state.picture = Object.assign(picture, { image, isChanged: false });
   if (before) before.isChanged = false;
+  note(SHOWN, picture.key);
   emit("pictured");
   emit("tab", "picture");
   $("note").textContent = picture.note ?? "";
   if (before && before !== picture) before.image.close();
-  note(SHOWN, picture.key);
-  mark(before);
-  mark(picture);
   picture.line?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
@@ -159,7 +158,7 @@ function mark(picture) {
   const isOpen = picture === state.picture;
   const isChanged = picture.isChanged && !isOpen && !picture.doc.isReviewed; // and nobody has looked at it since
   const title = `${picture.name}: ${stateOf(picture)}${isChanged ? ", changed" : ""}`;
-  Object.assign(picture.line, { className: `${stateOf(picture)}${isChanged ? " changed" : ""}`, title, ariaLabel: title, tabIndex: isOpen ? 0 : -1, ariaCurrent: String(isOpen) });
+  Object.assign(picture.line, { className: `${stateOf(picture)}${isChanged ? " changed" : ""}`, title, ariaLabel: title, tabIndex: picture === (state.picture ?? strip[0]) ? 0 : -1, ariaCurrent: String(isOpen) });
 }
 
 function go(step, some = strip) {
@@ -283,9 +282,9 @@ async function erase(some) {
   pictures = pictures.filter((one) => !some.includes(one));
   for (const { line } of some) line?.parentElement.remove();
   await Promise.all(some.map(({ key }) => store.forget(key)));
+  drawStrip();
   if (some.includes(state.picture)) $("another").click();
   emit("erased");
-  drawStrip();
 }
 
 const clicks = { "label-all": () => labelAll(), "label-some": () => labelAll(TRIED), cancel: () => control.abort(), accept: () => review(), reject, unaccept, erase: () => erase(pictures) };
