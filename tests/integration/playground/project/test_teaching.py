@@ -199,6 +199,27 @@ def test_a_rejected_picture_teaches_that_it_shows_nothing(page: Page) -> None:
     expect(page.locator("#strip .reviewed")).to_have_count(1)
 
 
+def test_pictures_that_show_nothing_teach_nothing_before_one_shows_an_object(page: Page, server: Server) -> None:
+    begin(page)
+    show(page, "two")
+    sent: list[Request] = []
+    page.on("request", lambda request: sent.append(request) if is_teaching(request) else None)
+
+    page.get_by_role("button", name="Reject").click()
+
+    told = "Nothing is learned before a reviewed picture shows one of the words."
+    expect(page.locator("#learned")).to_have_text(told)
+    show(page, "one")
+    accept(page)
+    learned(page, 2)
+    assert len(sent) == 1
+    address = own_head(page, server)
+    show(page, "one")
+    page.get_by_role("button", name="Unaccept").click()
+    expect(page.locator("#learned")).to_have_text(told)
+    assert httpx.get(address).status_code == 404
+
+
 def test_pictures_teach_once_there_are_words_and_the_browser_reads_them(page: Page) -> None:
     add_files(page, **ALBUM)
     accept(page)

@@ -72,7 +72,8 @@ async function teach() {
   const remove = keys.filter(goes);
   const fresh = reviewed.filter((one) => one.taught !== one.doc || !keys.includes(keyOf(one)));
   if (!fresh.length && !remove.length) return null;
-  if (!fresh.length && remove.length === keys.length) return forget();
+  const known = [...remove, ...reviewed.map(keyOf)];
+  if (keys.every((key) => known.includes(key)) && !reviewed.some(({ doc }) => shownOf(doc).length)) return teachNothing(reviewed);
   const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, key: keyOf(picture), doc: picture.doc }));
   const objectOf = ({ label, mask: { size, counts } }) => ({ class: label, mask: { size, counts } });
   const pictures = some.map(({ doc, ...one }) => ({ ...one, objects: stacked(shownOf(doc)).map(objectOf), reviewed: namesOf(doc) }));
@@ -96,6 +97,12 @@ async function refused(problem, some) {
 }
 
 const forget = () => engine.forget(name).then(() => take(null));
+
+/** Pixels of pictures that show nothing are all alike: nothing can be learned. */
+async function teachNothing({ length }) {
+  if (state.head) await forget();
+  $("learned").textContent = length ? "Nothing is learned before a reviewed picture shows one of the words." : "";
+}
 
 /** One line: what was learned, on pictures that were left out in turn, and what more would help. */
 function told({ pictures, classes }) {
