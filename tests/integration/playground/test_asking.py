@@ -154,6 +154,7 @@ def test_what_is_doubtful_is_painted_fainter_and_called_so(
     add(page, "sky")
 
     expect(segments(page).locator(".share")).to_have_text(re.compile(f"^{mark} ·"))
+    expect(page.locator("#result")).to_have_text(f"Found sky{' (doubtful)' if doubtful else ''}.")
     page.locator("#canvas[data-painted]").wait_for()
     assert page.evaluate(STRONGEST) == strongest
 

@@ -47,7 +47,8 @@ function showPainted({ map, fills, lines }) {
 function summary() {
   const { absent, segments, followed } = state.answer; // the last: what is told of followed objects
   const [objects, words] = [true, false].map((isClicked) => segments.filter(({ task }) => (task === "prompt") === isClicked));
-  const labels = (some) => someOf([...new Set(some.map((one) => one.label).filter(Boolean))]);
+  const named = ({ label, doubtful }) => (doubtful ? `${label} (doubtful)` : label);
+  const labels = (some) => someOf([...new Set(some.map(named).filter(Boolean))]);
   const counted = ({ length }) => `${length} ${length === 1 ? "object" : "objects"}`;
   const parts = [
     followed ?? (objects.length ? `Cut out ${counted(objects)}${labels(objects) && `: ${labels(objects)}`}.` : ""),
