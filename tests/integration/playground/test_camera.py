@@ -20,6 +20,24 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
         yield browser
 
 
+# A stream whose first frame fails, as of a camera that another program takes.
+NO_PICTURE = """() => {
+    const stream = document.createElement("canvas").captureStream(0);
+    navigator.mediaDevices.getUserMedia = async () => {
+        HTMLMediaElement.prototype.play = () => Promise.reject(new DOMException("", "NotSupportedError"));
+        return stream;
+    };
+}"""
+
+
+def test_a_camera_without_a_picture_is_told(page: Page) -> None:
+    page.evaluate(NO_PICTURE)
+
+    page.click("#camera")
+
+    expect_result(page, "The camera shows no picture.")
+
+
 def test_a_refusal_is_told_and_then_a_picture_is_taken_and_the_camera_let_go(
     context: BrowserContext, page: Page
 ) -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from lexiseg_service.errors import QueueFull
@@ -25,6 +26,21 @@ def test_a_file_that_is_no_picture_or_too_small_is_named(page: Page) -> None:
     expect_result(page, "notes.heic: image: the first bytes are of no image type that is taken")
     choose(page, pictures.encoded(pictures.photograph("china").resize((12, 8)), "PNG"), "dot.png")
     expect_result(page, "dot.png has 12 x 8 pixels; the service takes sides of at least 16.")
+
+
+@pytest.mark.parametrize(("mode", "card"), [("Picture", "#sample"), ("Picture", "#lesson"), ("Video", "#pan")])
+def test_an_example_without_its_photograph_is_told(page: Page, mode: str, card: str) -> None:
+    page.get_by_role("radio", name=mode).check()
+    until(page, f"document.querySelector('{card} img').naturalWidth > 0")
+    page.route("**/playground/*.jpg", lambda route: route.fulfill(status=404))
+
+    page.click(card)
+
+    expect_result(page, "The photograph of this example is not installed with this service.")
+    expect(page.locator("#chips li")).to_have_count(0)
+    page.unroute_all()
+    page.click(card)
+    expect(page.locator("#chips li").first).to_be_visible()
 
 
 def test_a_word_that_is_refused_is_named(page: Page) -> None:

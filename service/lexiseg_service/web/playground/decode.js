@@ -6,6 +6,13 @@ import { baseName, jpegOf, modelOptions, problemOf, tell } from "./page.js";
 const MIN_SIDE = 16; // pixels
 export const UNSUPPORTED = /\.(heic|heif|avif|tiff?)$/i; // formats that browsers may not decode; the service does
 
+/** The content of an example, by its file's name. */
+export async function photographOf(name) {
+  const answer = await fetch(new URL(name, import.meta.url));
+  if (!answer.ok) throw problemOf("The photograph of this example is not installed with this service.");
+  return answer.blob();
+}
+
 /** `{file, id, width, height, image, note}`; rejects if neither browser nor service can decode it. @returns {Promise<any>} */
 export async function opened(file) {
   const name = file.name || "That";
@@ -19,11 +26,10 @@ export async function opened(file) {
 async function within(file, image) {
   const [maxBytes, maxPixels] = [Number(document.body.dataset.maxBytes), Number(document.body.dataset.maxPixels)];
   const { width, height } = image;
-  const small = Math.min(width, height) < MIN_SIDE && `has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}`;
+  if (Math.min(width, height) < MIN_SIDE) throw problemOf(`${file.name} has ${width} x ${height} pixels; the service takes sides of at least ${MIN_SIDE}.`);
   for (let factor = Math.min(1, Math.sqrt(maxPixels / (width * height))); ; factor *= 0.75) {
     const [across, down] = [Math.floor(width * factor), Math.floor(height * factor)];
-    const why = Math.min(across, down) < MIN_SIDE && `does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes`;
-    if (why) throw problemOf(`${file.name} ${small || why}.`);
+    if (Math.min(across, down) < MIN_SIDE) throw problemOf(`${file.name} does not fit into the ${maxBytes.toLocaleString("en")} bytes that the service takes.`);
     if (factor === 1 && file.size <= maxBytes) return { file, id: null, width, height, image };
     const smaller = await jpegOf(image, across, down, `${baseName(file.name)}.jpg`);
     if (smaller.file.size > maxBytes) continue;

@@ -1,7 +1,7 @@
 // Entry point of the playground: files, tabs, menus and event listeners. Video and exports are imported on first use.
 
 import * as engine from "./engine/server.js";
-import { UNSUPPORTED, opened } from "./decode.js";
+import { UNSUPPORTED, opened, photographOf } from "./decode.js";
 import { $, card, emit, freshWords, page, persist, refuse, restore, segmentAt, settings, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
@@ -20,7 +20,6 @@ const project = () => viewLoaded.then((modules) => modules[3]);
 window.addEventListener("unhandledrejection", (event) => { // of imports and downloads of example pictures
   if (!(event.reason instanceof TypeError && /fetch|load|import/i.test(event.reason.message))) return;
   event.preventDefault();
-  $("examples").ariaBusy = null;
   tell("A part of the page cannot be loaded: is there a network?", true);
 });
 
@@ -76,15 +75,24 @@ function offerTasks() {
 let turn = 0;
 $("examples").addEventListener("click", async ({ target }) => {
   const button = target.closest("button");
-  if (!button || $("examples").ariaBusy) return; // a lesson begins
-  const { picture, words } = button.dataset;
-  $("examples").ariaBusy = button.id === "lesson" ? "true" : null;
-  const photograph = await (await fetch(new URL(picture, import.meta.url))).blob();
-  if (button.id === "lesson") removeExampleWords();
-  else await openPicture(new File([photograph], picture, { type: photograph.type }));
-  askAsExample(words);
-  if (button.id === "lesson") await (await import("./project/lesson.js")).begin(photograph, words).finally(() => ($("examples").ariaBusy = null));
+  if (!button || $("examples").ariaBusy) return; // one is being opened
+  const begin = button.id === "lesson" ? beginLesson : openExample;
+  $("examples").ariaBusy = "true";
+  await begin(button.dataset).catch((problem) => refuse(problem, () => button.click())).finally(() => ($("examples").ariaBusy = null));
 });
+
+async function openExample({ picture, words }) {
+  const photograph = await photographOf(picture);
+  await openPicture(new File([photograph], picture, { type: photograph.type }));
+  askAsExample(words);
+}
+
+async function beginLesson({ picture, words }) {
+  const photograph = await photographOf(picture);
+  removeExampleWords();
+  askAsExample(words);
+  await (await import("./project/lesson.js")).begin(photograph, words);
+}
 
 function askAsExample(words) {
   const fresh = freshWords(words.split(",").map((name) => ({ name })));
@@ -187,7 +195,8 @@ async function openClip(file) {
 
 for (const id of ["camera", "film"]) $(id).addEventListener("click", async () => (await video()).openCamera());
 $("pan").addEventListener("click", async () => {
-  if (await (await video()).openExample()) askAsExample($("pan").dataset.words);
+  const photograph = await photographOf("china.jpg").catch((problem) => refuse(problem, () => $("pan").click()));
+  if (photograph && (await (await video()).openExample(photograph))) askAsExample($("pan").dataset.words);
 });
 
 async function start() {

@@ -11,7 +11,6 @@ import { view } from "../view.js";
 const MIN_RATE = 0.1; // playback rate
 const PAN_WIDTH = 480; // pixels; visible width of the example's photograph
 const PAN_TIME = 12_000; // milliseconds per radian of the panning cosine
-const KEPT = 12; // answers that the frame rate is averaged over
 const WHY = {
   NotAllowedError: "The camera was refused. Allow it for this page in the browser, then try again.",
   NotFoundError: "There is no camera here.",
@@ -19,7 +18,6 @@ const WHY = {
 };
 
 const clip = element("video", { muted: true, playsInline: true });
-let times = []; // time stamps of the last answers
 let lastQuery = { frame: /** @type {any} */ (null), text: "" }; // the last one sent
 let film = /** @type {any} */ (null); // {isStopped, resolve, reject} while the clip is exported: of the frame that is to be painted
 let pace = 0; // share of its speed at which a clip is followed, as of the last frame
@@ -85,13 +83,12 @@ export async function openCamera() {
     state.clip = null;
     emit("tab", "video");
   });
-  return stream && play(stream, "camera");
+  if (stream && !(await play(stream, "camera")) && clip.srcObject === stream) tell("The camera shows no picture.", true);
 }
 
-/** Plays a camera that pans over the example photograph, until closed; returns whether it plays. */
-export async function openExample() {
-  const photograph = await fetch(new URL("../china.jpg", import.meta.url));
-  const image = await createImageBitmap(await photograph.blob());
+/** Plays a camera that pans over a photograph, until closed; returns whether it plays. */
+export async function openExample(photograph) {
+  const image = await createImageBitmap(photograph);
   const context = element("canvas", { width: PAN_WIDTH, height: image.height }).getContext("2d");
   const stream = context.canvas.captureStream();
   const draw = (now) => {
@@ -178,7 +175,6 @@ function drop() {
   if (state.mode !== "video") return;
   stopAsking();
   lastQuery = { frame: null, text: "" };
-  times = [];
   view.image = clip;
   view.clear();
 }
@@ -223,12 +219,9 @@ function look() {
     pace = Math.min(1, Math.max(MIN_RATE, 1000 / ($("rate").value * spent))); // slow enough for tracking to keep up
     clip.playbackRate = objects ? pace : 1;
     control();
-    times = [...times, performance.now()].slice(-KEPT);
-    const passed = times.at(-1) - times[0];
-    const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
     const late = Math.max(0, clip.currentTime - frame.time);
     const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-    $("timings").textContent = `${state.answer.model}:${rate} ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
+    $("timings").textContent = `${state.answer.model}: ${(1000 / spent).toFixed(1)} frames a second, ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
     look();
   };
   askLatest(act, take, again);
