@@ -70,10 +70,11 @@ const topOf = ({ segments }) => 1 + Math.max(0, ...segments.map(layerOf));
 export const stacked = (segments) =>
   segments.toSorted((one, other) => layerOf(one) - layerOf(other) || (isRegion(one) ? 0 : other.area - one.area));
 
+export const isSure = ({ isReviewed }, { isGone, doubtful, isEdited }) => !isGone && (!doubtful || isEdited || isReviewed);
+
 /** The segments of a document as they are seen: none doubtful that was edited or accepted, regions without the other objects above them. */
-export function seen({ segments, isReviewed }) {
-  const marked = (one) => (one.doubtful && (one.isEdited || isReviewed) ? { ...one, doubtful: false } : one);
-  const here = segments.filter(({ isGone }) => !isGone).map(marked);
+export function seen(doc) {
+  const here = doc.segments.filter(({ isGone }) => !isGone).map((one) => (isSure(doc, one) ? { ...one, doubtful: false } : one));
   const objects = here.filter((one) => !isRegion(one) && !one.doubtful);
   return here.map((one) => (isRegion(one) ? without(one, objects) : one)).filter(({ area }) => area);
 }

@@ -206,7 +206,6 @@ export function promptOf(one, point, box) {
 }
 
 const isUnchanged = (one, { area }, point) => area === one?.area && !holds(one, point);
-
 page.addEventListener("shown", ({ detail: { box, ...point } }) => {
   if (state.mode !== "picture") return; // in a clip, video.js starts an object
   const { picture, chosen } = state;

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -226,8 +227,12 @@ def test_what_is_doubtful_is_exported_once_it_is_accepted(context: BrowserContex
     page.evaluate("['export', 'many'].forEach((id) => (document.getElementById(id).open = true))")
     for button in ("#zip", "#export-project"):
         assert not list(of_coco(unpacked(page, button)))
+    expect(page.locator("#strip button")).to_have_attribute("title", re.compile(": empty$"))
+    expect(page.locator("#counts")).to_be_empty()
 
     page.press("#canvas", "a")
+
+    expect(page.locator("#counts")).to_have_text("sky in 1")
 
     expect(segments(page)).not_to_contain_text("doubtful")
     settled(page)

@@ -1,7 +1,7 @@
 // The project: pictures with documents and review marks, kept in this browser; its filmstrip, labelling and reviewing all.
 
 import { opened } from "../decode.js";
-import { EMPTY, NO_WORDS, change, settle, withWords } from "../document.js";
+import { EMPTY, NO_WORDS, change, isSure, settle, withWords } from "../document.js";
 import * as engine from "../engine/server.js";
 import {
   $, baseName, element, emit, jpegOf, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
@@ -23,7 +23,7 @@ let anew = null; // AbortController of the answers with what was learned last
 let control = null; // AbortController of what runs, or ran last, over all pictures
 let shown = 0; // counts the pictures that were shown
 
-const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.segments.some(({ isGone }) => !isGone) ? "labelled" : doc.asked === NO_WORDS ? "new" : "empty");
+const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.segments.some((one) => isSure(doc, one)) ? "labelled" : doc.asked === NO_WORDS ? "new" : "empty");
 
 /** Its place by what helps the head, 0..1, else the lowest score of what nobody has edited; from 1 on for a reviewed picture. */
 function sureness({ doc, place }) {
@@ -147,7 +147,7 @@ function drawStrip() {
 }
 
 function countClasses() {
-  const labels = pictures.flatMap(({ doc }) => [...new Set(doc.segments.filter(({ isGone, doubtful }) => !isGone && !doubtful).map(({ label }) => label))]);
+  const labels = pictures.flatMap(({ doc }) => [...new Set(doc.segments.filter((one) => isSure(doc, one)).map(({ label }) => label))]);
   const counts = labels.filter(Boolean).reduce((all, label) => all.set(label, 1 + (all.get(label) ?? 0)), new Map());
   $("counts").textContent = [...counts].map(([label, count]) => `${label} in ${count}`).join(", ");
 }
