@@ -55,15 +55,7 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
     Where `labelled` photographs have labels by another layout, ones without a file of labels are passed over, too.
     """
     listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)
-    if labelled:
-        new = {
-            split: [each for each in paths if each not in labelled and _labels_of(files.place_of(each), files)]
-            for split, paths in listing.images.items()
-        }
-        listing = listing._replace(images={split: paths for split, paths in new.items() if paths})
-        if not listing.images:
-            return []
-    parts = [_read_split(path, split, images, files, listing) for split, images in listing.images.items()]
+    parts = [_read_split(path, split, files, listing, labelled) for split in listing.images]
     if yolo.are_rotated_boxes([image for part in parts for image in part.images]):
         for part in parts:
             part.images[:] = [
@@ -74,9 +66,11 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
     return [parts[0]._replace(warnings=listing.warnings + parts[0].warnings), *parts[1:]]
 
 
-def _read_split(path: Path, split: str, images: Sequence[Path], files: SetFiles, listing: Listing) -> LabelFile:
-    place = files.folder / split
-    part = read_listed(path, (_listed_image(each, files, listing) for each in images), files, place)
+def _read_split(path: Path, split: str, files: SetFiles, listing: Listing, labelled: Collection[Path]) -> LabelFile:
+    images, place = listing.images[split], files.folder / split
+    if labelled:
+        images = [each for each in images if _labels_of(files.place_of(each), files) is not None]
+    part = read_listed(path, (_listed_image(each, files, listing) for each in images), files, place, labelled)
     names = {number: name for number, name in listing.names.items() if name is not None}
     bare = {name for name in map(files.place_of, images) if _labels_of(name, files) is None}
     return part._replace(categories=names, held_out=split == "val", bare=bare)

@@ -40,17 +40,18 @@ from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.masks import OwnPictures, Picture, left_out_unreviewed, pairs_below, read_folders
 
-MAX_SEEN, MAX_HEAD = 100, 1 << 16  # files, and bytes of each, that are looked at for a message
+MAX_HEAD = 1 << 16  # bytes of an XML that tell what it is
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 MAX_AROUND = 3  # folders around a set
 MAX_FOLDERS = 32  # of a level, that are looked into
 OF_JSON = {kind.title: kind.pictures_of for kind in formats().values() if kind.pictures_of is not None}
 UNREAD = "labels that are not read, and are left out"
+MASKS = "masks alone, which are not read beside other labels: import them as a set of their own"
 EMPTY = "no annotation: all is background; take out what nobody has labelled"
 # In the order in which they count where several label one photograph.
 LAYOUTS = ("COCO", "YOLO", "Labelme", "CVAT", *OF_JSON)
 VOC_BOXES = "VOC's XML of boxes"
-ORPHANS, UNKNOWN_FORMAT = "YOLO's lines of no picture", "of no known format"
+ORPHANS, UNKNOWN_FORMAT = "YOLO's lines of no picture", "of another format"
 NOT_READ = (VOC_BOXES, ORPHANS, UNKNOWN_FORMAT)
 XML_KINDS = {b"<annotation>": VOC_BOXES, b"<annotations": "CVAT"}  # by words near the start
 LAYOUT = (
@@ -95,10 +96,8 @@ def _read(files: SetFiles, listing: Path | None, reviewed: frozenset[str] | None
     names = _reviewed_names(files)
     reviewed = reviewed if names is None else names
     pictures = _of_annotations(files, listing, reviewed)
-    if pictures is None:
-        pictures = None if listing is not None else read_folders(files, reviewed)
-    elif listing is None:
-        pictures = pictures.warned(_masks_beside(files, pictures))
+    if pictures is None and listing is None:
+        pictures = read_folders(files, reviewed)
     return None if pictures is None else pictures.warned(files.links_sentence())
 
 
@@ -215,10 +214,11 @@ def _drawn_pictures(
     without a mark is left out where a file of `unread` labels has its name.
     """
     entries = [_Entry(part.photographs[image.file_name], image, part) for part in parts for image in part.images]
-    n_files, bare, names = len({entry.file for entry in entries}), _bare(entries), {path.stem for path in unread}
+    bare, names = _bare(entries), {path.stem for path in unread}
     counted = {file for part in parts for file in part.left_out}
-    masked = {image for image, mask in pairs_below(files) if mask is not None}
-    not_read = [file for file in bare if file in counted | masked or names & {file.stem, file.name}]
+    masked = dict.fromkeys(image for image, mask in pairs_below(files) if mask is not None)
+    n_files = len(masked | dict.fromkeys(entry.file for entry in entries))
+    not_read = [file for file in bare if file in counted or file in masked or names & {file.stem, file.name}]
     entries = [entry for entry in entries if entry.file not in not_read]
     not_read = [file for file in not_read if file not in counted]
     marks: dict[Path, bool | None] = {}
@@ -232,7 +232,7 @@ def _drawn_pictures(
     class_of, respelled = _classes(entries)
     sentences = [*warnings, *(each for part in parts for each in _sentences(part)), *unreviewed_note, *respelled]
     empty = [file for file in bare if file in used]
-    for some, what in ((not_read, UNREAD), (empty, EMPTY)):
+    for some, what in ((not_read, UNREAD), (empty, EMPTY), ([each for each in masked if each not in marks], MASKS)):
         count = f"{len(some)} of {n_files} photographs in {files.folder}"
         sentences += [f"{count}, such as {files.place_of(some[0])}, have {what}"] if some else []
     classes = (BACKGROUND, *dict.fromkeys(class_of.values()))
@@ -305,26 +305,10 @@ def _draw_mask(drawings: Sequence[tuple[Annotation, int]], size: tuple[int, int]
     return mask
 
 
-def _masks_beside(files: SetFiles, pictures: OwnPictures) -> tuple[str, ...]:
-    used = {picture.image for picture in (*pictures.train, *pictures.held_out)}
-    masked = [image for image, mask in pairs_below(files) if mask is not None and image not in used]
-    if not masked:
-        return ()
-    sentence = f"{len(masked)} photographs, such as {files.place_of(masked[0])}, have masks alone, which are not read"
-    return (as_text(f"{sentence} beside {pictures.layout}: import them as a set of their own"),)
-
-
 def _of_a_tool(files: SetFiles, listing: Path | None) -> str:
-    paths = [*files] if listing is None else [listing]
-    for path in [path for path in paths if path.suffix.lower() in (".xml", ".json", *PACKED)][:MAX_SEEN]:
-        if path.suffix.lower() in PACKED:
-            return f", and {path} is packed: unpack it, or name it"
-        if _xml_kind(path) == VOC_BOXES:
-            return f", and {path} is {VOC_BOXES}, which is not read: export as COCO"
-        if path.suffix.lower() == ".json":
-            try:
-                read_json(path)
-            except DatasetError as error:
-                return f", and {error}: export as COCO"
-            return f", and {path} is a JSON of another format: export as COCO"
-    return ""
+    packed = [path for path in files if path.suffix.lower() in PACKED and listing in (None, path)]
+    if packed:
+        return f", and {packed[0]} is packed: unpack it, or name it"
+    by_layout, unreadable = _by_layout(files, listing)
+    named = [f"{path} is {kind}, which is not read" for kind in NOT_READ for path in by_layout[kind][:1]]
+    return next((f", and {each}: export as COCO" for each in (*named, *unreadable.values())), "")

@@ -452,7 +452,7 @@ def test_a_photograph_of_labelme_is_found_by_an_absolute_path_or_beside_its_file
     ("name", "content", "reason"),
     [
         ("a.xml", "<annotation><filename>a.jpg</filename></annotation>", "VOC's XML of boxes"),
-        ("project.json", '[{"id": 1, "annotations": []}]', "a JSON of another format"),
+        ("project.json", '[{"id": 1, "annotations": []}]', "of another format"),
         ("coco.json", '{"images": [{"id": 1', "not JSON"),
     ],
 )
