@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import trustme
 from pydantic import SecretStr
 
+from lexiseg_client import Client
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.errors import ServiceError
@@ -299,6 +302,22 @@ def test_unfinished_calls_of_one_address_leave_the_service_to_others(edge: Edge,
 
     assert models
     assert held <= MAX_OF_ONE_ADDRESS * 16_384
+
+
+def test_calls_that_wait_for_room_do_not_stop_the_ones_that_have_it(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(
+        0, 256, (600, 600, 3), np.uint8
+    )  # of more bytes than HAProxy takes at once
+    settings: dict[str, Any] = {"max_bytes_in_flight": 4 << 20, "deadline_seconds": 2 * SOON}
+    with (
+        on_ports(KnownBackend(), **settings) as gateway,
+        started(gateway.url.removeprefix("http://"), gateway.grpc, tmp_path / "log") as edge,
+        Client(f"127.0.0.1:{edge.grpc}", timeout=SOON) as client,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        answers = [*threads.map(lambda _: client.segment(noise, ["sky"]), range(8))]
+
+    assert [len(answer) for answer in answers] == [1] * 8
 
 
 def list_models(edge: Edge) -> list[str]:

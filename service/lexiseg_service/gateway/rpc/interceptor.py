@@ -132,8 +132,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 client, seconds = call.caller.client, min(self._room_seconds, call.caller.seconds)
                 announced = self._proxies.announced_bytes(address_of(context.peer()), _texts(details))
                 expected = self._max_bytes if announced is None else min(announced, self._max_bytes)
-                with await self._room(client, expected, seconds) as room:
-                    message = await self._first(context, client, has_length=announced is not None)
+                is_proxied = announced is not None
+                with await self._room(client, expected, seconds, is_proxied=is_proxied) as room:
+                    message = await self._first(context, client, has_length=is_proxied)
                     room.reduce_to(message.ByteSize())
                     response = await method(message, context)
                     call.answer_time = time.monotonic()
@@ -157,12 +158,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return answer
 
-    async def _room(self, client: str, amount: int, seconds: float) -> Hold:
-        """Room for a message; where it does not come free soon, the oldest silent call in its way ends."""
+    async def _room(self, client: str, amount: int, seconds: float, *, is_proxied: bool) -> Hold:
+        """Room for a message; where it does not come free soon, the oldest silent call in its way ends.
+
+        A proxy stops all uploads of a connection for one that waits, also the ones that hold the room it waits for.
+        """
         try:
             return await self._access.bytes.wait(client, amount, min(seconds, PATIENCE_SECONDS))
         except (QueueFull, RateLimited) as refusal:
-            if seconds <= PATIENCE_SECONDS:
+            if seconds <= PATIENCE_SECONDS or (is_proxied and isinstance(refusal, RateLimited)):
                 raise
             of_all = isinstance(refusal, QueueFull)
         now = asyncio.get_running_loop().time()
