@@ -3,7 +3,7 @@
 Colours are the bands of `--bands`; else the bands that the file calls red, green and blue; else the first three; of
 fewer than three the first, as gray. A palette is applied. 8 bits stay as they are. Everything else is stretched, band
 by band, so that the 2nd percentile becomes 0 and the 98th 255, over pixels from 64 places all over the image; `--range`
-gives both for all bands instead. Nodata, masks and alpha decide which pixels there are.
+gives both for all bands instead. Nodata, masks and alpha decide which pixels there are; what is not a number is none.
 
 Written are a map of classes (GeoTIFF), and outlines as GeoPackage and GeoJSON. Without a place on a map coordinates are
 pixels: x to the right, y down.
@@ -110,7 +110,8 @@ class Scene:
             if not valid.any():
                 return np.zeros((height, width, 3), np.uint8), valid
             shape = (len(self._bands), height, width)
-            return self._to_rgb(self._dataset.read(self._bands, window=window, out_shape=shape, resampling=how)), valid
+            pixels = self._dataset.read(self._bands, window=window, out_shape=shape, resampling=how)
+            return self._to_rgb(pixels), valid & np.isfinite(pixels).all(0)
         except RasterioError as error:
             place = f"rows {box.top} to {box.bottom}"
             raise DatasetError(f"{self._dataset.name}: {place} cannot be read: {error}") from None
@@ -202,6 +203,8 @@ def _no_bands(path: str, dataset: Any) -> str:
 def _place(dataset: Any) -> tuple[Any, Affine]:
     """The CRS and the transform of a dataset; of control points where they lie on a grid."""
     points, crs = dataset.gcps
+    if not abs(dataset.transform.determinant) > 0:  # not a number, too
+        raise DatasetError(f"{dataset.name}: its transform, {dataset.transform[:6]}, gives pixels no area on a map")
     if dataset.transform != Affine.identity():
         return dataset.crs, dataset.transform
     if len(points) >= MIN_CONTROL_POINTS and crs is not None:
@@ -300,7 +303,10 @@ class ClassMap(AbstractContextManager["ClassMap"]):
         areas = np.zeros(len(outlined) + 1, np.int64)
         for box in self._boxes:
             place = _window(box)
-            numbers = tree.query(shapely.box(*rasterio.windows.bounds(place, self._bands.transform)))
+            corners = ((x, y) for x in (box.left, box.right) for y in (box.top, box.bottom))
+            numbers = tree.query(
+                shapely.MultiPoint([self._bands.transform * corner for corner in corners])
+            )  # its extent
             if not len(numbers):
                 continue
             # Outlines run along the borders of pixels: a pixel belongs to the region around its centre.

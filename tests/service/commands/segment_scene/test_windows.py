@@ -165,6 +165,20 @@ def test_outlines_of_a_whole_globe_are_areas(projection: str, named: bool, tmp_p
     assert ("crs" in content) is named
 
 
+def test_a_picture_that_is_turned_on_its_map_has_all_its_regions(lexiseg: CommandLine, tmp_path: Path) -> None:
+    turned = scenes.PLACE * Affine.rotation(30)
+    path = scenes.write(tmp_path / "a.tif", china(), transform=turned)
+
+    assert lexiseg("segment-scene", path, *WORDS, "--out", tmp_path / "out").status == 0
+
+    with rasterio.open(tmp_path / "out/a.tif") as written:
+        classes = written.read(1)
+    content = json.loads((tmp_path / "out/a.geojson").read_text())
+    shapes = [(each["geometry"], each["properties"]["class_index"] + 1) for each in content["features"]]
+    assert np.array_equal(rasterio.features.rasterize(shapes, classes.shape, transform=turned), classes)
+    assert sum(each["properties"]["area_px"] for each in content["features"]) == (classes > 0).sum() > 0
+
+
 def control_points(bend: float = 0.0) -> list[GroundControlPoint]:
     """Four corners and the middle of the place of the scenes; the middle lies some pixels beside it."""
     corners = [GroundControlPoint(row, col, *(scenes.PLACE * (col, row))) for row in (0, 160) for col in (0, 200)]
@@ -198,8 +212,10 @@ RPCS = RPC(
         ({"gcps": control_points(30.0)}, r"its place is given by control points, .* gdalwarp"),
         ({"rpcs": RPCS, "crs": None}, r"its place is given by RPCs, .* gdalwarp -rpc"),
         ({"dtype": "complex_int16"}, "numbers are complex"),
+        ({"transform": Affine(0, 0, 5, 0, 0, 5)}, "gives pixels no area on a map"),
+        ({"transform": Affine(np.nan, 0, 5, 0, 1, 5)}, "gives pixels no area on a map"),
     ],
-    ids=["control points", "RPCs", "complex numbers"],
+    ids=["control points", "RPCs", "complex numbers", "no area", "no numbers"],
 )
 def test_what_is_no_picture_on_a_grid_is_refused_in_words(
     lexiseg: CommandLine, tmp_path: Path, fields: dict[str, Any], said: str
@@ -327,7 +343,11 @@ def test_alpha_and_nodata_say_which_pixels_there_are(tmp_path: Path) -> None:
     without[0, 5, 5] = -1
     holes = scenes.write(tmp_path / "nodata.tif", without, nodata=-1)
 
+    real = numbers(3, np.float32, 100)
+    real[0, 5, 5], real[1, 6, 6] = np.nan, np.inf
+
     assert np.array_equal(read(clear)[1], bands[3] > 0)
+    assert np.array_equal(read(scenes.write(tmp_path / "real.tif", real))[1], np.isfinite(real).all(0))
     assert np.array_equal(read(holes)[1], without[0] >= 0)
 
 
