@@ -79,7 +79,7 @@ serve: $(VENV)/.serve  ## start the service on http://localhost:8000
 full: $(VENV)/.full  ## install every method, exports, video and training beside what `make serve` needs
 
 site: $(VENV)/.serve  ## write the playground as static files that need no service, to OUT
-	$(INSTALL) wordfreq==3.1.1
+	$(INSTALL) -c constraints.txt onnx onnxscript wordfreq==3.1.1
 	$(BIN)/lexiseg site $(OUT) $(ARGS)
 
 # The processes and their servers keep the cores busy: a team of threads for each only waits for one another.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lexiseg_model.command_line.options import output_folder
-from lexiseg_service.commands.options import takes_settings
+from lexiseg_service.commands.options import check_installed, takes_settings
 from lexiseg_service.settings import Settings
 
 
@@ -26,9 +26,8 @@ def site(
 ) -> None:
     """Write the playground as static files: everything runs in the browser, and no picture leaves it.
 
-    For tiny, and for models of `lexiseg train tiny`. onnxruntime-web is fetched from the npm registry, once. Common
-    words need `pip install "lexiseg[site]"`; without it the site includes only class names of data sets, and loads the
-    text tower for all other words.
+    For tiny, and for models of `lexiseg train tiny`; it needs `pip install "lexiseg[site]"`. onnxruntime-web is fetched
+    from the npm registry, once.
 
     Examples:
 
@@ -38,6 +37,7 @@ def site(
     """
     from lexiseg_service.in_process import check_named
 
+    check_installed("site", "site", "onnx", "onnxscript")
     check_named(settings, settings.model)
     from lexiseg_service.commands.site.build import write_site
 

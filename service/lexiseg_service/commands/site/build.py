@@ -105,8 +105,7 @@ def copy_page(out: Path, server: str | None = None) -> None:
             (out / "playground" / name).write_bytes(photograph(name))
     for script in (out / "playground").rglob("*.js"):
         script.write_text(ENGINE.sub(r"\1/browser.js", script.read_text()))
-    (out / "offline.js").write_text((out / "playground/engine/offline.js").read_text())
-    (out / "playground/engine/offline.js").unlink()
+    (out / "playground/engine/offline.js").rename(out / "offline.js")
     page = (out / "playground/index.html").read_text(encoding="utf-8")
     (out / "playground/index.html").unlink()
     named = f' data-server="{html.escape(server)}"' if server else ""
