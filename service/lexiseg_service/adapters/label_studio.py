@@ -106,10 +106,10 @@ def control_of(label_config: str) -> Control:
     `model_task`.
     """
     root = root_of(label_config, FIELD)
-    images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image") if tag.get("name")}
+    images = {tag.get("name"): tag.attrib["value"].removeprefix("$") for tag in root.iter("Image") if tag.get("value")}
     for name in CONTROL_TAGS:
         for tag in root.iter(name):
-            if tag.get("toName") in images and tag.get("name"):
+            if tag.get("toName") and tag.get("toName") in images and tag.get("name"):
                 classes = [_class(label) for label in tag.iter("Label")]
                 names = {"task": "model_task", "model": "model_name", "threshold": "model_score_threshold"}
                 options = {field: tag.get(spelling) for field, spelling in names.items()}
@@ -117,7 +117,7 @@ def control_of(label_config: str) -> Control:
                 return Control(
                     tag.attrib["name"], tag.attrib["toName"], kind, images[tag.get("toName")], classes, options
                 )
-    expected = f"one of {', '.join(CONTROL_TAGS)} with `name`, and `toName` of an Image"
+    expected = f"one of {', '.join(CONTROL_TAGS)} with `name`, and `toName` of an Image with `value`, of one picture"
     raise InvalidValue.of(FIELD, ", ".join(sorted({tag.tag for tag in root.iter()})), expected)
 
 

@@ -211,6 +211,7 @@ def with_labels(labels: str) -> str:
         (with_labels("\x00"), "expected XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><View/>', "expected tags alone"),
         ("<View/>", "expected one of BrushLabels"),
+        (CONFIG.replace('value="$photo"', 'valueList="$pages"'), "an Image with `value`, of one picture"),
         ('<View><Image value="$image"/><BrushLabels name="mask"/></View>', "expected one of BrushLabels"),
         (" " * (MAX_CHARACTERS + 1), "expected at most 262,144"),
         (with_labels("<Label/>" * MAX_TAGS), "expected at most 8,192"),
