@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import CrossSite, ServiceError, TooLarge, TooSlow, UnknownHost
+from lexiseg_service.errors import CrossSite, MalformedRequest, ServiceError, TooLarge, TooSlow, UnknownHost
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import ADAPTERS, STABLE
@@ -269,6 +269,8 @@ class Guard:
         state = scope["state"]
         try:
             refuse_repeated((name.decode("latin-1") for name, _ in scope["headers"]), SINGLE_HEADERS)
+            if "\n" in scope["path"]:  # which routes let pass at the end, rules that name a path do not
+                raise MalformedRequest(f"a line break in the path {scope['path'][:MAX_SHOWN_NAME]!r}")
             if scope["path"] in self._open:  # exact paths, no prefixes; none of them reads a body
                 await self._app(scope, receive, send)
                 return

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.admission.limits import ClientLimits, Rule
 from tests.service.gateway.known_backend import KnownBackend, SlowBackend
+from tests.service.gateway.rest.test_head_routes import taught
 from tests.service.gateway.serving import form, serving
 from tests.waiting import soon
 
@@ -97,6 +98,14 @@ async def test_one_client_has_its_share_of_the_places_and_leaves_some_to_another
     assert "this client holds 2 requests and calls" in refused.json()["detail"]
     assert refused.headers["retry-after"] == "1"
     assert [served.status_code, *statuses, afterwards.status_code] == [200, 200, 200, 200]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/metrics"), ("POST", "/v1/heads"), ("GET", "/readyz")])
+async def test_a_line_break_behind_a_path_passes_no_rule_for_it(method: str, path: str) -> None:
+    async with serving(api_keys=SecretStr(line_of("asks", "a", ["segment"])), metrics_need_key=True) as client:
+        answer = await client.request(method, f"{path}%0a", json=taught(), headers={"X-API-Key": "a"})
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "malformed-request")
 
 
 async def test_a_request_beyond_the_scopes_of_its_key_is_refused() -> None:
