@@ -310,6 +310,18 @@ def test_a_word_that_no_picture_shows_goes_along_under_a_name_and_in_a_file(
     httpx.delete(f"{server.url}/v1/heads/our-gizmos").raise_for_status()
 
 
+def test_a_file_that_is_no_head_is_told_and_what_was_learned_stays(page: Page, server: Server, tmp_path: Path) -> None:
+    teach(page)
+    address = own_head(page, server)
+    (tmp_path / "theirs.head").write_bytes(b"rubbish")
+
+    page.set_input_files("#files", tmp_path / "theirs.head")
+
+    expect_result(page, "expected a head")
+    expect(page.locator("#head-name")).to_have_value("")
+    assert httpx.get(address).status_code == 200
+
+
 def test_what_others_do_to_a_head_counts_and_pictures_are_taken_out(page: Page, server: Server) -> None:
     teach(page)
     until_resolved(page, ANSWERED)

@@ -65,12 +65,11 @@ export function request(method, path, body = null, signal = null, report = tell,
     signal?.addEventListener("abort", abort);
     sent.open(method, address() + path);
     sent.responseType = "blob";
-    const isForm = body instanceof FormData;
-    const isSent = isForm || body instanceof Blob;
+    const isSent = body instanceof FormData || body instanceof Blob;
     const headers = { ...(body && !isSent && { "content-type": "application/json" }), ...authorization() };
     for (const [name, value] of Object.entries(headers)) sent.setRequestHeader(name, value);
     const sending = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
-    if (isForm) sent.upload.onprogress = sending;
+    if (body instanceof FormData) sent.upload.onprogress = sending;
     sent.onload = async () => {
       const { status } = sent;
       const isDone = status >= 200 && status < 300;

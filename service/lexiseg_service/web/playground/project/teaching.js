@@ -3,7 +3,7 @@
 import { shownOf } from "../answer.js";
 import * as engine from "../engine/server.js";
 import { change, stacked } from "../document.js";
-import { $, baseName, button, element, emit, freshWords, page, queueOf, state, tell } from "../page.js";
+import { $, baseName, button, element, emit, freshWords, page, queueOf, refuse, state, tell } from "../page.js";
 import { all, fileOf, save } from "./project.js";
 import * as store from "./store.js";
 
@@ -116,10 +116,10 @@ function told({ pictures, classes }) {
   return `Learned from ${pictures} reviewed. How well found outlines match yours, before → now: ${shown.slice(0, MAX_NAMES).map((one) => `${one.name} ${gain(one)}`).join(", ")}${shown.length > MAX_NAMES ? ` and ${shown.length - MAX_NAMES} more` : ""}.${wants && ` More wanted: ${wants}.`}`;
 }
 
-/** Goes on with a head that somebody chose by its name or file, fetched in its turn, and asks about its classes. */
-const choose = (chosen, head = () => engine.head(chosen)) => inTurn(async () => {
+/** Goes on with a head that somebody chose by its name, and asks about its classes. */
+const choose = (chosen) => inTurn(async () => {
   if (name === project && name !== chosen) await forget();
-  await begin(chosen, head());
+  await begin(chosen, engine.head(chosen));
   state.words = [...state.words, ...freshWords((state.head?.classes ?? []).map(({ name, synonyms }) => ({ name, synonyms })))];
   emit("changed");
 });
@@ -127,8 +127,9 @@ $("head-name").addEventListener("change", ({ target }) => {
   if (!target.checkValidity()) return tell("A name has a-z, 0-9 and -, at most 64.", true);
   return choose(target.value.trim() || project);
 });
+const keepHead = (file, chosen) => inTurn(() => engine.keepHead(chosen, file)).then(() => choose(chosen), (problem) => refuse(problem, () => openHead(file)));
 export const openHead = (file) =>
-  engine.remote ? choose(baseName(file.name), () => engine.keepHead(baseName(file.name), file)) : tell("Only a service takes what was learned as a file.", true);
+  engine.remote ? keepHead(file, baseName(file.name)) : tell("Only a service takes what was learned as a file.", true);
 
 /** What was learned, as files of the project's export. */
 export const headFiles = () => (state.head && engine.remote ? [[`${name}.head`, () => engine.headFile(name)]] : []);
