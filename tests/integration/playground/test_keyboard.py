@@ -51,11 +51,12 @@ def of_a_click(answer: Response) -> bool:
     return answer.url.endswith("/v1/segment") and '"prompts"' in (answer.request.post_data or "")
 
 
-def test_keys_go_on_after_a_tool_was_chosen_by_the_mouse(page: Page) -> None:
+@pytest.mark.parametrize("tool", ["#signs label:has-text('Brush')", "#opacity"])
+def test_keys_go_on_after_a_tool_was_chosen_by_the_mouse(page: Page, tool: str) -> None:
     page.click(ROCKET)
     expect_result(page, "Found sky.")
     page.get_by_role("button", name="Correct sky").click()
-    page.locator("#signs label", has_text="Brush").click()
+    page.click(tool)
 
     press(page, "d")
 

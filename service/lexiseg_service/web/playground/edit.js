@@ -40,7 +40,8 @@ const acts = {
 for (const [id, act] of Object.entries(acts)) $(id).addEventListener("click", act);
 $("label").addEventListener("change", () => rename($("label").value)); // Enter changes it before it submits
 $("tools").addEventListener("submit", () => $("canvas").focus());
-$("tools").addEventListener("click", ({ detail, target }) => detail && target.type !== "text" && $("canvas").focus({ preventScroll: true })); // by a pointer
+const backToPicture = ({ detail, target }) => detail && target.type !== "text" && $("canvas").focus({ preventScroll: true }); // by a pointer
+for (const id of ["tools", "looks"]) $(id).addEventListener("click", backToPicture);
 $("tools").addEventListener("input", () => view.draw());
 
 const resize = (factor) => ($("radius").value = String($("radius").valueAsNumber * factor));

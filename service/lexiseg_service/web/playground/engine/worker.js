@@ -163,8 +163,7 @@ async function viewOf(rgb, tile, size) {
 async function segment(view, asked) {
   const question = await teaching.withHead(engine(), asked, view.features);
   const bank = await bankOf(rules, question, read);
-  const made = await segmentsOf(rules, question, bank, view, run);
-  return { ...made, warnings: warningsOf(rules, bank, question.task) };
+  return { ...(await segmentsOf(rules, question, bank, view, run)), warnings: warningsOf(rules, bank, question.task) };
 }
 
 async function prompt(view, question) {
