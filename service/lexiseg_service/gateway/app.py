@@ -133,11 +133,11 @@ def _add_middleware(app: FastAPI, access: AccessControl, open_paths: frozenset[s
         for part in parts_of_gateway()
         if part.max_upload is not None and app.state.parts[part.name] is not None
     }
+    app.add_middleware(middleware.Compression)
     app.add_middleware(
         middleware.Guard, settings=settings, access=access, open_paths=open_paths, shutdown=shutdown, uploads=uploads
     )
     app.add_middleware(middleware.WebPages, settings=settings)
-    app.add_middleware(middleware.Compression)
     app.add_middleware(middleware.RequestFrame, metrics=app.state.metrics, tracing=tracing)
     app.add_middleware(middleware.UnreadBodies)
     if settings.cors_origins:  # outermost: a browser shows its page no response without these headers

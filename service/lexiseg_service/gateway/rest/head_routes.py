@@ -121,7 +121,9 @@ async def get_head(
             yield piece
 
     disposition = f'attachment; filename="{head.name}{export.SUFFIX}"'
-    return StreamingResponse(whole(), headers={"Content-Disposition": disposition}, media_type=BYTES)
+    # Compressed it would be a third smaller, for 0.2 s of a core a picture.
+    headers = {"Content-Disposition": disposition, "Content-Encoding": "identity"}
+    return StreamingResponse(whole(), headers=headers, media_type=BYTES)
 
 
 @router.put(

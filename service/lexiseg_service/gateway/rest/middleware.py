@@ -1,7 +1,7 @@
 """Middleware around every HTTP request, outermost first; plain ASGI, without copies of bodies.
 
-UnreadBodies: the rest of a refused body -> RequestFrame: id, log line, metrics, span -> Compression
-    -> WebPages: Host, Origin -> Guard: API key, place, client limits, bounds of the body
+UnreadBodies: the rest of a refused body -> RequestFrame: id, log line, metrics, span -> WebPages: Host, Origin
+    -> Guard: API key, place, client limits, bounds of the body -> Compression
 
 gRPC needs no check of Host and Origin: no browser speaks it. Programs that are no browser send neither a foreign Host
 nor an Origin.

@@ -334,9 +334,10 @@ async def test_a_head_is_exported_lesson_by_lesson(client: httpx.AsyncClient, mo
 
     await client.post("/v1/heads", json=taught("mug", "saucer"))
     monkeypatch.setattr(Documents, "read_parts", counted)
-    await client.get("/v1/heads/mugs?export=1")
+    exported = await client.get("/v1/heads/mugs?export=1")
 
     assert of_each == [1, 1]
+    assert exported.headers["content-encoding"] == "identity"
 
 
 @pytest.mark.parametrize("damage", [lambda file: file[:-40], lambda file: b"PK" + file[::-1], lambda _: b""])
