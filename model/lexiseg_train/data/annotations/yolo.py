@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -54,7 +55,7 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
 
     Where `labelled` photographs have labels by another layout, ones without a file of labels are passed over, too.
     """
-    listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)
+    listing = _read_listing(path, files)
     parts = [_read_split(path, split, files, listing, labelled) for split in listing.images]
     if yolo.are_rotated_boxes([image for part in parts for image in part.images]):
         for part in parts:
@@ -67,23 +68,25 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
 
 
 def _read_split(path: Path, split: str, files: SetFiles, listing: Listing, labelled: Collection[Path]) -> LabelFile:
-    images, place = listing.images[split], files.folder / split
-    if labelled:
-        images = [each for each in images if _labels_of(files.place_of(each), files) is not None]
-    part = read_listed(path, (_listed_image(each, files, listing) for each in images), files, place, labelled)
+    places = map(files.place_of, listing.images[split])
+    own = {place: labels for place in places if (labels := _labels_of(place, files)) is not None or not labelled}
+    sharing = Counter(own.values())
+    images = (_listed_image(place, labels, sharing[labels], listing) for place, labels in own.items())
+    part = read_listed(path, images, files, files.folder / split, labelled)
     names = {number: name for number, name in listing.names.items() if name is not None}
-    bare = {name for name in map(files.place_of, images) if _labels_of(name, files) is None}
+    bare = {place for place, labels in own.items() if labels is None}
     return part._replace(categories=names, held_out=split == "val", bare=bare)
 
 
-def _listed_image(path: Path, files: SetFiles, listing: Listing) -> Listed:
-    place = files.place_of(path)
-    labels = _labels_of(place, files)
+def _listed_image(place: str, labels: Path | None, n_images: int, listing: Listing) -> Listed:
+    """An image by its place in the set, with its file of labels, which `n_images` have."""
     lines, fault = list[str](), None
     try:
         lines = [] if labels is None else read_text(labels).split("\n")
     except DatasetError as error:
         fault = str(error)
+    if labels is not None and n_images > 1:
+        fault = f"{n_images} images have this file of labels"
 
     def read(size: Size, class_name: ClassName, drawing: Drawing) -> Marks:
         del class_name  # the listing's names are classes already
@@ -92,20 +95,10 @@ def _listed_image(path: Path, files: SetFiles, listing: Listing) -> Listed:
     return Listed(place, None, None, read, fault=fault, file=f"{PurePosixPath(place).stem}.txt")
 
 
-def _read_class_list(path: Path, files: SetFiles) -> Listing:
-    """`classes.txt`: a name a line; the images are in `images`, or in its folders of splits."""
-    lines = read_text(path).splitlines()
-    names = _names(path, [line.strip() for line in lines])
-    images = {split: _pictures(files.below(places[0])) for split, (_, places) in yolo.SPLITS.items()}
-    if not any(images.values()):
-        images = {"train": _pictures(files.below("images")) or _pictures(files)}
-    if not any(images.values()):
-        raise DatasetError(f"{path}: there are labels and no images; put these into {files.folder / 'images'}")
-    return Listing(names, {split: paths for split, paths in images.items() if paths})
-
-
 def _read_listing(path: Path, files: SetFiles) -> Listing:
-    content = read_yaml(path)
+    """What `data.yaml` states; `classes.txt` has a name a line, and images in folders of splits, or anywhere."""
+    is_list = path.suffix == ".txt"
+    content = {"names": read_text(path).splitlines()} if is_list else read_yaml(path)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}{NO_NAMES}")
     names, warnings = _stated_names(path, content, files)
@@ -118,8 +111,9 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
         by_entry = [_images_at(entry, root, files) for entry in entries]
         missing += [entry for entry, paths in zip(entries, by_entry, strict=True) if paths is None]
         paths = [path for each in by_entry for path in each or ()]
-        if not paths and (split == "train" or entries):
-            paths = next((_pictures(files.below(each)) for each in places if files.has_folder(each)), [])
+        if not paths and (split == "train" or entries or is_list):
+            found = (_pictures(files.below(each)) for each in (*places, *["."] * (is_list and split == "train")))
+            paths = next(filter(None, found), [])
         if paths:
             images[split] = list(dict.fromkeys(paths))
     absent = "; ".join(f"there is no {entry!r:.100}" for entry in missing[:MAX_NAMED])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -118,7 +119,9 @@ def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> Own
     val += [pair for pair in train if pair[0].stem in apart]
     train = [pair for pair in train if pair[0].stem not in apart]
     without = [image.name for image, mask in (*train, *val) if mask is None]
-    sentence = f"{len(without)} of {len(train) + len(val)} photographs have no mask and are left out, such as"
+    sentence = (
+        f"{len(without)} of {len(train) + len(val)} photographs have no mask of their own and are left out, such as"
+    )
     warnings = [f"{sentence} {without[0]}"] if without else []
     masks = {image: mask for image, mask in (*train, *val) if mask is not None}
     listed = {image: None if reviewed is None else is_listed(files.place_of(image), reviewed) for image in masks}
@@ -173,6 +176,8 @@ def class_table(files: SetFiles, split: str) -> ClassTable | None:
         for place in (name, f"{split}/{name}"):
             if (path := files.file(place)) is not None:
                 names, colours = read(path)
+                if colours is not None and len(colours) < len(names):
+                    raise DatasetError(f"{path}: two classes have one colour")
                 return ClassTable(_checked(path, names), colours)
     return None
 
@@ -263,6 +268,8 @@ def _paired(
         if is_picture_name(path) and not (marked and MARKED.fullmatch(path.stem)):
             parent = str(inside.parent)
             pairs.append((path, masks.get((parent, inside.name)) or masks.get((parent, inside.stem))))
+    sharing = Counter(mask for _, mask in pairs)  # it may be of either
+    pairs = [(image, mask if sharing[mask] == 1 else None) for image, mask in pairs]
     return pairs if any(mask is not None for _, mask in pairs) else []
 
 

@@ -265,6 +265,15 @@ def test_a_file_in_another_code_page_is_refused_by_its_name(listing: str, page: 
         read_own(tmp_path)
 
 
+def test_classes_of_one_colour_are_refused(tmp_path: Path) -> None:
+    photo(tmp_path / "JPEGImages/a.jpg", size=SIZE)
+    photo(tmp_path / "SegmentationClass/a.png", size=SIZE)
+    write(tmp_path / "labelmap.txt", "background:0,0,0::\ncat:128,0,0::\ndog:128,0,0::\n")
+
+    with pytest.raises(DatasetError, match=r"labelmap\.txt: two classes have one colour"):
+        read_own(tmp_path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32"])
 def test_names_with_nul_among_their_letters_are_refused(encoding: str, tmp_path: Path) -> None:
     photo(tmp_path / "images/a.jpg", size=SIZE)

@@ -36,7 +36,7 @@ def test_photographs_without_masks_are_left_out_and_counted(tmp_path: Path) -> N
     pictures = read_own(tmp_path)
 
     assert len(pictures.train) == 7
-    assert pictures.warnings == ("1 of 8 photographs have no mask and are left out, such as 3.jpg",)
+    assert pictures.warnings == ("1 of 8 photographs have no mask of their own and are left out, such as 3.jpg",)
 
 
 def test_names_of_any_bytes_and_length_are_prepared_and_hidden_files_left_out(tmp_path: Path) -> None:

@@ -169,6 +169,17 @@ def test_a_file_of_labelme_that_names_another_photograph_than_its_neighbour_mark
     assert own.left_out == ("b.json: a.jpg: it may be of a.jpg or b.jpg",)
 
 
+@pytest.mark.parametrize("to", ["yolo", "masks"])
+def test_labels_by_a_name_that_two_photographs_have_are_of_neither(to: str, tmp_path: Path) -> None:
+    FORMATS[to](tmp_path, [None, None])
+    photographs(tmp_path / ("images" if to == "yolo" else "JPEGImages"), "a.png")
+
+    own = read_own(tmp_path)
+
+    assert classes_of(own) == {"b.jpg": ["dog"]}
+    assert len(own.left_out) == 2
+
+
 def test_images_of_one_name_in_subsets_of_cvat_have_their_own_marks(tmp_path: Path) -> None:
     photographs(tmp_path / "images", "Train/a.jpg", "Test/a.jpg")
     points = ";".join(f"{x},{y}" for x, y in CORNERS)
@@ -357,7 +368,7 @@ def test_labels_of_yolo_without_images_are_refused_as_such(tmp_path: Path) -> No
     write(tmp_path / "labels/a.txt", f"0 {SHARES}\n")
     (tmp_path / "images").mkdir()
 
-    with pytest.raises(DatasetError, match="there are labels and no images"):
+    with pytest.raises(DatasetError, match=r"classes\.txt: there are no images"):
         read_own(tmp_path)
 
 
