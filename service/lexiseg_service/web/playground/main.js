@@ -113,7 +113,7 @@ $("another").addEventListener("click", () => {
   (state.mode === "picture" ? $("file") : $("clip")).focus();
 });
 
-page.addEventListener("turned", () => import("./preview.js"), { once: true }); // not needed before there is a picture
+page.addEventListener("turned", () => Promise.all([import("./preview.js"), import("./project/export.js")]), { once: true }); // then the service may go
 
 async function openPicture(file) {
   const own = (turn += 1);

@@ -322,6 +322,18 @@ def test_a_file_that_is_no_head_is_told_and_what_was_learned_stays(page: Page, s
     assert httpx.get(address).status_code == 200
 
 
+def test_a_project_is_exported_where_the_service_has_gone(page: Page, context: BrowserContext) -> None:
+    teach(page)
+    page.wait_for_load_state("networkidle")
+    context.set_offline(True)
+
+    files = unpacked(page, "#export-project")
+
+    assert files["reviewed.txt"] == b"one.jpg\n"
+    assert files["head-missing.txt"] == b"The server does not answer. Is it running?"
+    assert not [name for name in files if name.endswith(".head")]
+
+
 def test_what_others_do_to_a_head_counts_and_pictures_are_taken_out(page: Page, server: Server) -> None:
     teach(page)
     until_resolved(page, ANSWERED)

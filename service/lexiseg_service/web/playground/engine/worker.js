@@ -153,10 +153,9 @@ async function viewOf(rgb, tile, size) {
   const planes = new Uint8Array(3 * height * width);
   for (let i = 0; i < rgb.length; i++) planes[(i % 3) * height * width + Math.floor(i / 3)] = rgb[i];
   const features = await run("image", { tiles: [planes, [1, 3, height, width]] });
-  const { pixels } = features;
   let [made, shared] = [null, null];
   const palette = () => (made ??= run("palette", { tile: [planes, [3, height, width]] }));
-  const maps = async () => run("prompt-maps", { pixels: pixels.reshape(pixels.dims.slice(1)), guide: (await palette()).guide });
+  const maps = async () => run("prompt-maps", { pixels: features.pixels.reshape(features.pixels.dims.slice(1)), guide: (await palette()).guide });
   return { size, tile, cells: [height / 4, width / 4], features, palette, shared: () => (shared ??= maps()) };
 }
 

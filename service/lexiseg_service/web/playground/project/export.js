@@ -91,7 +91,7 @@ export async function exportProject() {
     file: () => fileOf(picture),
   }));
   const reviewed = ["reviewed.txt", () => done.filter((one) => one.reviewed).map(({ name }) => `${name}\n`).join("")]; // not all formats mark them
-  const content = await (to ? asked(to, done) : zip([...filesOf(done), reviewed, ...headFiles()])).catch((problem) => refuse(problem, exportProject));
+  const content = await (to ? asked(to, done) : zip([...filesOf(done), reviewed, ...(await headFiles())])).catch((problem) => refuse(problem, exportProject));
   if (!content) return;
   save(content, to ? `${to}.${content.type.split("/")[1]}` : "project.zip");
   tell(`Saved ${done.length} of ${pictures.length} pictures: all that are ${status}.`);

@@ -131,5 +131,6 @@ const keepHead = (file, chosen) => inTurn(() => engine.keepHead(chosen, file)).t
 export const openHead = (file) =>
   engine.remote ? keepHead(file, baseName(file.name)) : tell("Only a service takes what was learned as a file.", true);
 
-/** What was learned, as files of the project's export. */
-export const headFiles = () => (state.head && engine.remote ? [[`${name}.head`, () => engine.headFile(name)]] : []);
+/** What was learned, as files of the project's export; where the service does not give it, a text that says why. */
+export const headFiles = async () => (state.head && engine.remote ? [await engine.headFile(name).then(
+  (content) => [`${name}.head`, () => content], ({ message }) => ["head-missing.txt", () => message])] : []);
