@@ -112,10 +112,6 @@ def places_of(content: Mapping[Any, Any], split: str) -> list[str]:
     return [entry for entry in entries if entry not in NOTHING]
 
 
-def has_poses(content: Mapping[Any, Any]) -> bool:
-    return "kpt_shape" in content
-
-
 def names_of(listed: object, class_name: ClassName, max_names: int) -> dict[Id, str | None]:
     """Class names by number, of a list, or a mapping from numbers; None: any class. UnreadableLabels: it is neither."""
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -154,20 +155,17 @@ class LabelFile(NamedTuple):
 
 def with_own_photographs(part: LabelFile, files: SetFiles) -> LabelFile:
     """Leave out images of several names to which one photograph was found, unless it lies where their names say."""
-    names: dict[Path, list[str]] = {}
-    for name, file in part.photographs.items():
-        names.setdefault(file, []).append(name)
-    shared = [(name, files.place_of(file)) for file, some in names.items() if len(some) > 1 for name in some]
+    sharing = Counter(part.photographs.values())
     faults = {
-        name: f"image {name}: it leads to {place}, and so does another"
-        for name, place in shared
-        if not f"/{place}".endswith(f"/{name}")
+        name: as_text(f"image {name}: it leads to {place}, and so does another")
+        for name, file in part.photographs.items()
+        for place in [files.place_of(file)]
+        if sharing[file] > 1 and not f"/{place}".endswith(f"/{name}")
     }
     images = [image for image in part.images if image.file_name not in faults]
-    warnings = images_left_out(part.listing, len(part.images), [*faults.values()])
-    return part._replace(
-        images=images, warnings=part.warnings + warnings, unusable=(*part.unusable, *map(as_text, faults.values()))
-    )
+    unusable = tuple(faults.values())
+    warnings = images_left_out(part.listing, len(part.images), unusable)
+    return part._replace(images=images, warnings=part.warnings + warnings, unusable=part.unusable + unusable)
 
 
 def class_name(label: object) -> str | None:

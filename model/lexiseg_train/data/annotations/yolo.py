@@ -121,7 +121,7 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
     if not images:
         raise DatasetError(as_text(f"{path}: {absent or 'there are no images'}, {where}"))
     sentences = (as_text(f"{path}: {absent}, {where}"),) if missing else ()
-    return Listing(names, images, warnings + sentences, poses=yolo.has_poses(content))
+    return Listing(names, images, warnings + sentences, poses="kpt_shape" in content)
 
 
 def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple[dict[Id, str | None], tuple[str, ...]]:
