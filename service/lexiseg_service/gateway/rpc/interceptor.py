@@ -100,7 +100,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._max_bytes = settings.limits.grpc_bytes
         self._room_seconds = settings.deadline_seconds
         self._tracing = tracing
-        # Calls that hold room for the largest message while nobody knows how much of theirs has come, the oldest first.
+        # Calls that hold room while nobody knows how much of their message has come, and since when.
         self._silent: dict[asyncio.Timeout, tuple[str, float]] = {}
 
     async def intercept_service(
@@ -163,27 +163,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         A proxy stops all uploads of a connection for one that waits, also the ones that hold the room it waits for.
         """
-        try:
-            return await self._access.bytes.wait(client, amount, min(seconds, PATIENCE_SECONDS))
-        except (QueueFull, RateLimited) as refusal:
-            if seconds <= PATIENCE_SECONDS or (is_proxied and isinstance(refusal, RateLimited)):
-                raise
-            of_all = isinstance(refusal, QueueFull)
-        now = asyncio.get_running_loop().time()
-        for timeout, (holder, began) in self._silent.items():
-            if (of_all or holder == client) and now - began >= PATIENCE_SECONDS:
-                end_by(timeout, now)
-                del self._silent[timeout]
-                break
-        return await self._access.bytes.wait(client, amount, seconds - PATIENCE_SECONDS)
+        while True:
+            try:
+                return await self._access.bytes.wait(client, amount, min(seconds, PATIENCE_SECONDS))
+            except (QueueFull, RateLimited) as refusal:
+                is_own = isinstance(refusal, RateLimited)
+                seconds -= PATIENCE_SECONDS
+                if seconds <= 0 or (is_proxied and is_own):
+                    raise
+            now = asyncio.get_running_loop().time()
+            for timeout, (holder, since) in self._silent.items():
+                if (holder == client or not is_own) and now - since >= PATIENCE_SECONDS:
+                    end_by(timeout, now)
+                    del self._silent[timeout]
+                    break
 
     async def _first(self, context: Context, client: str, *, has_length: bool) -> Any:
         """The message of a call; one of unknown length holds room for the largest, so it has less time."""
         seconds = BODY_SECONDS if has_length else FIRST_MESSAGE_SECONDS
         try:
             async with asyncio.timeout(seconds) as timeout:
-                if not has_length:
-                    self._silent[timeout] = client, asyncio.get_running_loop().time()
+                # One of known length may still come for as long as another would have been ended.
+                since = asyncio.get_running_loop().time() + (FIRST_MESSAGE_SECONDS if has_length else 0)
+                self._silent[timeout] = client, since
                 try:
                     message = await _next(context)
                 finally:

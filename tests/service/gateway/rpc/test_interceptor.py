@@ -259,11 +259,16 @@ async def test_a_message_takes_the_room_that_a_trusted_proxy_says_it_needs(
         await soon(lambda: gateway.counted("lexiseg_cache_bytes", cache="requests") == 0)
 
 
-async def test_a_silent_call_gives_up_its_room_when_another_call_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("metadata", "seconds"), [((), 1_000.0), ((("x-message-prefix", "0001800000"),), 0.1)], ids=["unknown", "announced"]
+)
+async def test_a_silent_call_gives_up_its_room_when_another_call_waits_for_it(
+    metadata: tuple[tuple[str, str], ...], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lexiseg_service.gateway.rpc.interceptor.PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr("lexiseg_service.gateway.rpc.interceptor.FIRST_MESSAGE_SECONDS", 1_000.0)
+    monkeypatch.setattr("lexiseg_service.gateway.rpc.interceptor.FIRST_MESSAGE_SECONDS", seconds)
     async with calling(max_bytes_in_flight=96 << 20) as gateway:
-        silent = [empty_call(gateway) for _ in range(2)]
+        silent = [empty_call(gateway, *metadata) for _ in range(2)]
         await soon(lambda: gateway.counted("lexiseg_cache_bytes", cache="requests") == 48 << 20)
         answer = await gateway.stub.Segment(request("sky"))
         await soon(lambda: any(call.done() for call in silent))
