@@ -34,8 +34,14 @@ class Hold(AbstractContextManager["Hold"]):
         self._amount = amount
 
     @property
-    def is_empty(self) -> bool:
-        return not self._amount
+    def amount(self) -> int:
+        return self._amount
+
+    async def grow_to(self, amount: int, seconds: float) -> None:
+        """Take what lacks for `amount`, as soon as it is free and due."""
+        more = await self._shares.wait(self._client, amount - self._amount, seconds, self)
+        self._amount, more._amount = self._amount + more._amount, 0
+        del self._shares._holds[more]
 
     def reduce_to(self, amount: int) -> None:
         """Return everything above `amount`."""
@@ -143,7 +149,7 @@ class Shares:
         return hold
 
     def _release(self, hold: Hold, client: str, amount: int) -> None:
-        if hold.is_empty:
+        if not hold.amount:
             del self._holds[hold]
         self._usage[client] -= amount
         self.in_use -= amount

@@ -192,7 +192,7 @@ class Fetching:
         # The size is unknown until the image is complete, so the maximum is reserved first.
         expected = self._settings.limits.max_image_bytes
         hold = await self._shares.wait(client, expected, self._settings.deadline_seconds, _FIRST_HOLD.get())
-        if (first := _FIRST_HOLD.get()) is None or first.is_empty:
+        if (first := _FIRST_HOLD.get()) is None or not first.amount:
             _FIRST_HOLD.set(hold)
         task = asyncio.current_task()
         assert task is not None

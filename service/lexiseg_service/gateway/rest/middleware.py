@@ -40,6 +40,7 @@ NO_ANSWER = 499  # the client left before an answer began
 OPEN_PATHS = pages.PATHS | {ADAPTERS, "/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
+FIRST_BYTES = 64 * 2**10  # of a body, for which it has room before it is read
 PIECE_BYTES = 64 * 2**10  # of an answer: the server takes the next one when its client has read the last but one
 MAX_UNREAD, MAX_UNREAD_BYTES, UNREAD_SECONDS = 200, 32 << 20, 5.0  # bodies of answered requests, and each of them
 # Headers that must not be repeated: servers differ in which one they use.
@@ -283,8 +284,9 @@ class Guard:
                 async with self._access.limits.admit(caller.client):
                     max_bytes = self._max_body_bytes(scope, headers)
                     expected = min(self._expected(headers, max_bytes), self._max_bytes)
-                    with await self._access.bytes.wait(caller.client, expected, self._room_seconds) as hold:
-                        content = self._limited(receive, hold, max_bytes)
+                    first = min(expected, FIRST_BYTES)
+                    with await self._access.bytes.wait(caller.client, first, self._room_seconds) as hold:
+                        content = self._limited(receive, hold, expected, max_bytes)
                         await self._app(scope, content, self._counted(send, caller.client))
         except ServiceError as error:  # errors of routes are handled inside
             await problem.refuse(error, scope, receive, send)
@@ -305,13 +307,15 @@ class Guard:
             raise _too_large(length, max_bytes)
         return length
 
-    def _limited(self, receive: Receive, hold: Hold, max_bytes: int) -> Receive:
+    def _limited(self, receive: Receive, hold: Hold, expected: int, max_bytes: int) -> Receive:
+        """The body, which takes its room as it comes: one that is only announced leaves it to others."""
         received = 0
         is_complete = False
-        began = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
 
         async def limited() -> Message:
-            nonlocal received, is_complete
+            nonlocal received, is_complete, began
             if is_complete:  # only a disconnect is left to read
                 return await receive()
             # An upload gets the time again for as many bytes as any other body may have.
@@ -325,6 +329,10 @@ class Guard:
             is_complete = not message.get("more_body", False)
             if received > max_bytes:
                 raise _too_large(received, max_bytes)
+            if (room := min(received if is_complete else 2 * received, expected)) > hold.amount < received:
+                waits = loop.time()
+                await hold.grow_to(room, self._room_seconds)
+                began += loop.time() - waits
             if is_complete:
                 hold.reduce_to(received)
             return message

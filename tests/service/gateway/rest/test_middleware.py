@@ -14,7 +14,7 @@ from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.waits import Shutdown
 from lexiseg_service.settings import Limits
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.rest.raw import HALF, WHOLE, listening
+from tests.service.gateway.rest.raw import HALF, HEAD, WHOLE, listening
 from tests.service.gateway.serving import on_ports, serving
 from tests.waiting import SOON, soon
 
@@ -89,6 +89,17 @@ async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_serve
         assert await slow.problem() == (408, "too-slow")
         monkeypatch.setattr(middleware, "BODY_SECONDS", SOON)
         await other.send(WHOLE)
+        assert (await other.answer())[0] == 200
+
+
+async def test_bodies_that_are_announced_and_do_not_come_leave_their_room_to_others() -> None:
+    async with listening(max_bytes_in_flight=2**22, deadline_seconds=2 * SOON) as server:
+        for _ in range(8):
+            await (await server.open()).send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        await soon(lambda: server.metrics.registry.get_sample_value("lexiseg_cache_bytes", {"cache": "requests"}))
+        other = await server.open()
+        await other.send(WHOLE)
+
         assert (await other.answer())[0] == 200
 
 
