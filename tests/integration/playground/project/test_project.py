@@ -201,6 +201,23 @@ def test_a_page_that_hangs_the_moment_it_shows_a_picture_comes_back_with_it(
     assert shown(again) == "one.jpg: new"
 
 
+def test_what_one_tab_erases_comes_back_in_no_other(page: Page, context: BrowserContext, server: Server) -> None:
+    add_files(page, one=CHINA, two=FLOWER)
+    other = opened(context, server.url)
+    expect(strip(other)).to_have_count(2)
+    page.on("dialog", lambda dialog: dialog.accept())
+
+    strip(page).first.press("Delete")
+
+    expect(strip(page)).to_have_count(1)
+    expect(strip(other)).to_have_count(1)
+    add(other, "flower")
+    expect_result(other, "Found flower.")
+    reload(page)
+    expect(strip(page)).to_have_count(1)
+    expect_result(page, "Found flower.")
+
+
 def test_a_new_picture_after_a_reviewed_one_is_not_called_reviewed(page: Page) -> None:
     add_files(page, one=CHINA, two=CHINA)
     page.keyboard.press("a")

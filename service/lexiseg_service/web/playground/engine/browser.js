@@ -61,7 +61,6 @@ function sent(picture) {
 
 export const [segment, prompt] = ["segment", "prompt"].map((act) => (picture, question, signal) => ask(act, [sent(picture), question], signal));
 
-// Heads, as in server.js.
-export const [heads, head, forget] = ["heads", "head", "forget"].map((act) => (...args) => ask(act, args));
+export const [heads, head, forget] = ["heads", "head", "forget"].map((act) => (...args) => ask(act, args)); // heads: as in server.js
 export const teach = (name, { pictures, ...change }) =>
   ask("teach", [name, { ...change, pictures: pictures.map(({ picture, ...one }) => ({ ...one, picture: sent(picture) })) }]);

@@ -68,8 +68,7 @@ export function request(method, path, body = null, signal = null, report = tell,
     const isSent = body instanceof FormData || body instanceof Blob;
     const headers = { ...(body && !isSent && { "content-type": "application/json" }), ...authorization() };
     for (const [name, value] of Object.entries(headers)) sent.setRequestHeader(name, value);
-    const sending = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
-    if (body instanceof FormData) sent.upload.onprogress = sending;
+    sent.upload.onprogress = ({ loaded, total }) => body instanceof FormData && report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
     sent.onload = async () => {
       const { status } = sent;
       const isDone = status >= 200 && status < 300;

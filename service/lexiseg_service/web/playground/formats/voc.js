@@ -22,8 +22,7 @@ export function* voc({ pictures, classes, categories }) {
     if (picture.segments.length <= MAX_VALUE) yield [`voc/SegmentationObject/${picture.base}.png`, () => map(({ id }) => id)];
     yield [`voc/Annotations/${picture.base}.xml`, () => boxesOf(picture, labels)];
   }
-  const names = () => pictures.map(({ base }) => `${base}\n`).join("");
-  yield* ["Main", "Segmentation"].map((kind) => [`voc/ImageSets/${kind}/train.txt`, names]);
+  yield* ["Main", "Segmentation"].map((kind) => [`voc/ImageSets/${kind}/train.txt`, () => pictures.map(({ base }) => `${base}\n`).join("")]);
   const plain = distinct(labels.map((label) => label.replace(/[:#]/g, "_")));
   const rows = plain.map((label, index) => `${label}:${colourOf(index)}::\n`);
   yield ["voc/labelmap.txt", () => ["# label:color_rgb:parts:actions\n", ...rows].join("")];

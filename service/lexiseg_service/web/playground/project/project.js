@@ -79,8 +79,11 @@ export function add({ image, file, ...picture }, name = file.name || "picture") 
   return one;
 }
 
-const tabs = new BroadcastChannel("lexiseg-project"); // what is reviewed in one tab is so in all
-tabs.onmessage = ({ data: { key, ...review } }) => pictures.filter((one) => one.key === key).forEach((one) => mark(Object.assign(one, review)));
+const tabs = new BroadcastChannel("lexiseg-project"); // what is reviewed or erased in one tab is so in all
+tabs.onmessage = ({ data: { hasErased, key, ...review } }) => {
+  if (hasErased && state.mode === "picture") location.reload(); // or an edit would bring a picture back, without its file
+  for (const one of pictures) if (one.key === key) mark(Object.assign(one, review));
+};
 /** Stores a picture, with its file until that is stored; what fails is tried again with the next change. */
 export async function save(one) {
   if (!pictures.includes(one)) return; // erased meanwhile
@@ -147,9 +150,8 @@ function drawStrip() {
 }
 
 function countClasses() {
-  const labels = pictures.flatMap(({ doc }) => [...new Set(doc.segments.filter((one) => isSure(doc, one)).map(({ label }) => label))]);
-  const counts = labels.filter(Boolean).reduce((all, label) => all.set(label, 1 + (all.get(label) ?? 0)), new Map());
-  $("counts").textContent = [...counts].map(([label, count]) => `${label} in ${count}`).join(", ");
+  const labels = pictures.flatMap(({ doc }) => [...new Set(doc.segments.filter((one) => one.label && isSure(doc, one)).map(({ label }) => label))]);
+  $("counts").textContent = [...Map.groupBy(labels, (label) => label)].map(([label, { length }]) => `${label} in ${length}`).join(", ");
 }
 
 /** Shows the state of a picture in the strip, which is one stop of the Tab key. */
@@ -282,6 +284,7 @@ async function erase(some) {
   pictures = pictures.filter((one) => !some.includes(one));
   for (const { line } of some) line?.parentElement.remove();
   await Promise.all(some.map(({ key }) => store.forget(key)));
+  tabs.postMessage({ hasErased: true });
   drawStrip();
   if (some.includes(state.picture)) $("another").click();
   emit("erased");
