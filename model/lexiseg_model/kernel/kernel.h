@@ -88,7 +88,7 @@ API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t widt
                                 char *text);
 int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *votes, const float *shares, float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
-                      const double *factors, double strength, double scale, double most, double gain,
+                      double *factors, double strength, double scale, double most, double gain,
                       float *directions, float *of_words, double *iou, int32_t *wants, const int32_t *stop);
 
 #endif

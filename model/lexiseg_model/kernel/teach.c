@@ -10,13 +10,14 @@ typedef struct {
     const int32_t *labels, *fold, *shown; /* [n], [n], [3 + folds, k] */
     const uint8_t *pixels;                /* [n, k + 1] */
     int64_t n, f, k, folds;
-    const double *factors; /* [k] */
+    double *factors; /* [k] of the text */
+    int64_t *known;  /* [k] whether words know the class */
     double strength, scale, most, gain;
     const volatile int32_t *stop; /* another thread sets it to end the work */
 } Lessons;
 
-/* The pictures from which what is learned counts for half, beside words: the best of these is chosen, one of the last
- * only where classes that enough pictures show gain by it, too. Infinite: words alone. */
+/* The pictures from which what is learned counts for half, and words that know the class for the rest: the best of these is
+ * chosen, one of the last only where classes that enough pictures show gain by it, too. Infinite: only words. */
 static const double HALVES[] = {0, 0.5, 1, 2, 4, INFINITY, 32, 16, 8};
 enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 #define GAIN 0.01 /* of the mean IoU, that a doubt needs */
@@ -238,7 +239,7 @@ static int64_t part_for(const Lessons *of, Way way, int64_t fold) {
 
 static double trust(const Lessons *of, int64_t part, int64_t class, double half) {
     double pictures = of->shown[part * of->k + class];
-    return pictures > 0 ? pictures / (pictures + half) : 0;
+    return pictures > 0 ? pictures / (pictures + (of->known[class] || isinf(half) ? half : 0)) : 0;
 }
 
 /* The IoU of a class by `counts` [folds, 2, k]: its pixels that are found, and all that are its own or are given to it.
@@ -333,7 +334,7 @@ static void keep_better(const Lessons *of, const float *learned, double half, co
                         double *taught, double *part) {
     for (int64_t c = 0; c < of->k; c++) {
         int64_t folds = folds_with(of, c);
-        part[c] = folds > 1 || (folds && !is_known(of, of_words, c));
+        part[c] = folds > 1 || (folds && !of->known[c]);
     }
     for (int64_t pass = 0; pass <= PASSES; pass++) {
         measure(of, learned, HELD_OUT, half, part, counts, taught);
@@ -398,18 +399,19 @@ static void choose(const Lessons *of, float *learned, double *of_words, float *d
  * more pictures each class wants [k]. Returns STOPPED once `stop` is not 0. */
 int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *pixels, const float *shares, float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
-                      const double *factors, double strength, double scale, double most, double gain,
+                      double *factors, double strength, double scale, double most, double gain,
                       float *directions, float *of_words, double *iou, int32_t *wants, const int32_t *stop) {
-    Lessons of = {cells, shares, text, labels, fold, shown, pixels, n, f, k, folds, factors, strength, scale, most,
+    Lessons of = {cells, shares, text, labels, fold, shown, pixels, n, f, k, folds, factors, NULL, strength, scale, most,
                   gain, stop};
     int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
     int64_t doubles = n + COLUMNS * f + (3 + folds) * f * (f + t) + (4 * folds + 3) * k, even = f + f % 2;
     Room room = {.wide = wide};
     room.weights = malloc((size_t)doubles * sizeof(double));
     room.rows = malloc((size_t)((TOGETHER + even) * width + n * k) * sizeof(float));
-    room.same = malloc((size_t)k * sizeof(int64_t));
+    room.same = malloc((size_t)(2 * k) * sizeof(int64_t));
     int64_t failed = room.weights && room.rows && room.same ? 0 : OUT_OF_MEMORY;
     if (!failed) {
+        of.known = room.same + k;
         room.sums = room.rows + TOGETHER * width;
         room.columns = room.weights + n;
         room.lower = room.columns + COLUMNS * f;
@@ -421,6 +423,8 @@ int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *
         for (int64_t i = 0; i < n; i++) /* everyday photographs may show what words know */
             for (int64_t c = 0; c < k && fold[i] == folds; c++)
                 if (iou[c] >= KNOWN) text[i * k + c] = NAN;
+        for (int64_t c = 0; c < k; c++) /* few pictures cannot undo what words say that do not know a class */
+            if (!(of.known[c] = is_known(&of, counts, c))) factors[c] = fmin(factors[c], 1 - factors[c]);
         for (int64_t class = 0; class < k && !*of.stop; class++) {
             int64_t classes = shown[class] ? group_of(&of, class, room.same) : 0;
             if (classes) fit_group(&of, &room, classes, directions);

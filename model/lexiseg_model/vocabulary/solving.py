@@ -33,7 +33,8 @@ from lexiseg_model.vocabulary.heads import (
 STRENGTH = 0.6  # of the ridge, in mean variances of the features; divided by the number of pictures
 SCALE = 10.0  # logits between a class and the others, where the cells fit it exactly
 WORDS_PICTURES = 10  # pictures from which a class's words count for half
-# Pictures from which what is learned counts for half, words for the rest (infinite: only words); also in teach.c.
+# Pictures from which what is learned counts for half, words that know the class for the rest (infinite: only words);
+# also in teach.c.
 HALVES = 0.0, 0.5, 1.0, 2.0, 4.0
 DOUBTFUL = np.inf, 32.0, 16.0, 8.0  # taken where classes that enough pictures show gain, too
 ENOUGH = 3  # pictures
@@ -80,6 +81,7 @@ class Cells(NamedTuple):
     # [3 + folds, K] how many lessons that a part of a head sees show a class: all, all but one fold, half of the folds.
     n_lessons: NDArray[np.int32]
     factors: NDArray[np.float64]  # [K] of the text
+    is_known: NDArray[np.bool_]  # [K] whether words know the class
     strength: float  # of the ridge
 
     @property
@@ -275,6 +277,7 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
     n_folds = int(folds.max()) + 1
     n_pictures = np.array([shows[_seen_by(part, n_folds)[folds]].sum(0) for part in range(n_folds + 3)], np.int32)
     strength, folds = STRENGTH / len(folds), np.append(folds, [folds.max() + 1] * n_everyday)
+    factors = 1 / (1 + n_pictures[0] / WORDS_PICTURES)
     cells = Cells(
         np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32, order="C"),
         np.concatenate(labels),
@@ -283,11 +286,24 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
         np.concatenate(pixels),
         np.repeat(folds, [len(lesson.labels) for lesson in lessons]).astype(np.int32),
         n_pictures,
-        1 / (1 + n_pictures[0] / WORDS_PICTURES),
+        factors,
+        np.ones(k, bool),
         strength,
     )
-    cells.text[np.ix_(~cells.is_reviewed, _iou(_counts(cells, cells.text)) >= KNOWN)] = np.nan
-    return cells
+    iou = _iou(_counts(cells, cells.text))
+    cells.text[np.ix_(~cells.is_reviewed, iou >= KNOWN)] = np.nan
+    is_known = _is_known(cells, iou)
+    # Few pictures cannot undo what words say that do not know a class.
+    return cells._replace(is_known=is_known, factors=np.where(is_known, factors, np.minimum(factors, 1 - factors)))
+
+
+def _is_known(cells: Cells, iou: Numbers) -> NDArray[np.bool_]:
+    """Whether words, by their `iou`, know a class [K]: they find it (a little is enough where they give most of it to
+    classes of the head), or give its cells more than the background has, if less than another class."""
+    own = (cells.labels[:, None] == np.arange(len(iou))) * cells.shares[:, None].astype(np.float64)
+    named = own[(cells.text > 0).any(1)].sum(0)
+    min_iou = np.where(2 * named > own.sum(0), MIN_IOU_IF_NAMED, MIN_IOU_BY_WORDS)
+    return np.asarray((iou >= min_iou) | (np.nansum(own * cells.text, 0) > 0))
 
 
 def _seen_by(part: int, n_folds: int) -> NDArray[np.bool_]:
@@ -331,7 +347,7 @@ def _learnt_of(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
     by_half = {half: _iou(_mixed_counts(cells, directions, HELD_OUT, half, every)) for half in HALVES + DOUBTFUL}
     half = _best_half(by_half, cells.n_lessons[0])
     part, iou = _better(cells, directions, half)
-    share = part * _trust(cells.n_lessons[0], half)
+    share = part * _trust(cells, half)[0]
     text = (share * cells.factors + 1 - share).astype(np.float32)
     folds = _shown_folds(cells)
     gain = by_half[half] - _iou(_mixed_counts(cells, directions, HALF, half, every))
@@ -359,7 +375,7 @@ def _mixed(cells: Cells, directions: NDArray[np.float32], way: int, half: float,
     learned = cells.factors * words
     for each in np.unique(parts):
         learned[parts == each] += cells.features[parts == each] @ directions[each].T
-    trusted = part * _trust(cells.n_lessons[parts], half)
+    trusted = part * _trust(cells, half)[parts]
     return np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words)
 
 
@@ -377,16 +393,10 @@ def _shown_folds(cells: Cells) -> NDArray[np.intp]:
 def _better(cells: Cells, directions: NDArray[np.float32], half: float) -> tuple[Numbers, Numbers]:
     """What part [K] each class has of what it learned, and the IoU [3, K] by words and so, HELD_OUT and TRAINING.
 
-    None where words are as good on pictures that were left out, or know the class and there are no such pictures: they
-    find it (a little is enough where they give most of it to classes of the head), or give its cells more than the
-    background has, if less than another class.
+    None where words are as good on pictures that were left out, or know the class and there are no such pictures.
     """
     by_words, folds = _counts(cells, cells.text), _shown_folds(cells)
-    own = (cells.labels[:, None] == np.arange(len(folds))) * cells.shares[:, None].astype(np.float64)
-    named = own[(cells.text > 0).any(1)].sum(0)
-    min_iou = np.where(2 * named > own.sum(0), MIN_IOU_IF_NAMED, MIN_IOU_BY_WORDS)
-    is_known = (_iou(by_words) >= min_iou) | (np.nansum(own * cells.text, 0) > 0)
-    part = ((folds > 1) | (folds > 0) & ~is_known).astype(float)
+    part = ((folds > 1) | (folds > 0) & ~cells.is_known).astype(float)
     for _ in range(PASSES):
         taught = _mixed_counts(cells, directions, HELD_OUT, half, part)
         part[(folds > 1) & ~_is_better(by_words, taught, folds)] = 0
@@ -415,9 +425,10 @@ def _best_half(by_half: Mapping[float, Numbers], n_pictures: NDArray[np.int32]) 
     return max(doubts, key=means.__getitem__, default=best)
 
 
-def _trust(n_pictures: NDArray[np.int32], half: float) -> Numbers:
-    """The share in 0..1 of what was learned of so many pictures; words have the rest."""
-    return np.asarray(np.where(n_pictures > 0, n_pictures / np.maximum(n_pictures + half, 1), 0.0), np.float64)
+def _trust(cells: Cells, half: float) -> Numbers:
+    """The share in 0..1 that each part of a head has of what it learned [3 + folds, K]; words have the rest."""
+    n, halves = cells.n_lessons, np.where(cells.is_known | np.isinf(half), half, 0.0)
+    return np.asarray(np.where(n > 0, n / np.maximum(n + halves, 1), 0.0), np.float64)
 
 
 def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -90,6 +90,17 @@ def test_more_pictures_are_wanted_until_the_learning_curve_is_flat() -> None:
     assert [entry.wants for entry in flat.classes] == [0, 0]
 
 
+def test_words_that_do_not_know_a_class_hide_little_of_it_after_few_pictures() -> None:
+    def misread(seed: int) -> Lesson:
+        text = np.random.default_rng(seed).uniform(-60, -1, (30, 2))
+        return replace(lesson(seed), text=text.astype(np.float16))
+
+    head, unseen = solve([misread(0), misread(1)], CLASSES), misread(2)
+
+    scores = unseen.cells.astype(np.float32) @ head.directions.T + head.text * unseen.text
+    assert np.mean((scores[:20] > 0).any(1)) > 0.8
+
+
 def test_a_picture_that_was_not_reviewed_for_a_class_is_no_negative_of_it() -> None:
     of_mugs = lesson(0, (MUG, NOBODY))
     # Here plates lie about that nobody looked for: what the picture calls `none of the classes` is none but a mug.
