@@ -10,7 +10,7 @@ import { view } from "./view.js";
 const REST = 180; // milliseconds
 const NEAR = 4; // screen pixels; smaller movements do not count
 
-let [at, resting, request] = /** @type {any[]} */ ([null, 0, null]);
+let [at, resting, request] = /** @type {any[]} */ ([null, 0, null]); // a pixel, a timer, an AbortController
 
 persist("preview", hide);
 page.addEventListener("hover", ({ detail }) => {
@@ -38,13 +38,13 @@ async function preview() {
   const point = { ...at, positive: view.adding };
   const one = targetOf(state.picture, point, state.chosen);
   const prompt = promptOf(one, { ...point, positive: one ? point.positive : true });
-  const { signal } = (request = new AbortController());
-  const outline = (answer) => {
-    signal.throwIfAborted();
-    view.outline = polygonsOf(firstOf(answer)[0].mask).flat().map((ring) => `M${ring.join("L")}Z`).join("");
-    view.draw();
-    $("canvas").dataset.outlined = "yes";
-  };
+  request = new AbortController();
+  const { signal } = request;
   const answered = engine.prompt(state.picture, { prompts: [prompt], ...modelOptions() }, signal, () => null);
-  await answered.then(outline).catch(() => null).finally(() => (request = null)); // a failure is not told: the visitor has asked for nothing
+  const [segment] = firstOf(await answered.catch(() => null)); // a failure is not told: the visitor has asked for nothing
+  request = null;
+  if (!segment || signal.aborted) return;
+  view.outline = polygonsOf(segment.mask).flat().map((ring) => `M${ring.join("L")}Z`).join("");
+  view.draw();
+  $("canvas").dataset.outlined = "yes";
 }
