@@ -103,7 +103,8 @@ class Photographs:
 
     def place_of(self, entry: Listed) -> str:
         """The name by which the picture that a file lists is found: its own, or that of a video's frame."""
-        video = None if entry.video is None or self.find(entry.name) is not None else self.find(entry.video)
+        near = (self.files.file_like(posixpath.normpath(f"{place}/{entry.name}")) for place in self._places)
+        video = None if entry.video is None or any(near) else self.find(entry.video)
         return entry.name if video is None else f"{self.files.place_of(video)}/{entry.name}"
 
     def measured_size(self, name: str, height: object, width: object) -> Size:
@@ -153,19 +154,26 @@ class LabelFile(NamedTuple):
     photographs: Mapping[str, Path] = {}  # by the names of the images, where they were looked at
 
 
-def with_own_photographs(part: LabelFile, files: SetFiles) -> LabelFile:
-    """Leave out images of several names to which one photograph was found, unless it lies where their names say."""
-    sharing = Counter(part.photographs.values())
-    faults = {
-        name: as_text(f"image {name}: it leads to {place}, and so does another")
-        for name, file in part.photographs.items()
-        for place in [files.place_of(file)]
-        if sharing[file] > 1 and not f"/{place}".endswith(f"/{name}")
-    }
-    images = [image for image in part.images if image.file_name not in faults]
-    unusable = tuple(faults.values())
-    warnings = images_left_out(part.listing, len(part.images), unusable)
-    return part._replace(images=images, warnings=part.warnings + warnings, unusable=part.unusable + unusable)
+def with_own_photographs(parts: Sequence[LabelFile], files: SetFiles) -> Iterator[LabelFile]:
+    """Leave out images with the photograph of another: found by its bare name alone, or in another listing's folder."""
+    folders: dict[Path, set[Path]] = {}  # of listings, around each photograph
+    for part in parts:
+        folder = part.listing.parent.parent if part.listing.parent.name in BESIDE else part.listing.parent
+        for file in part.photographs.values():
+            folders.setdefault(file, set()).update([folder] * file.is_relative_to(folder))
+    for part in parts:
+        sharing = Counter(part.photographs.values())
+        faults = {
+            name: as_text(f"image {name}: it leads to {place}, and so does another")
+            for name, file in part.photographs.items()
+            for place in [files.place_of(file)]
+            if (sharing[file] > 1 and not f"/{place}".endswith(f"/{name}"))
+            or (folders[file] and not any(map(part.listing.is_relative_to, folders[file])))
+        }
+        images = [image for image in part.images if image.file_name not in faults]
+        unusable = tuple(faults.values())
+        warnings = images_left_out(part.listing, len(part.images), unusable)
+        yield part._replace(images=images, warnings=part.warnings + warnings, unusable=part.unusable + unusable)
 
 
 def class_name(label: object) -> str | None:

@@ -122,12 +122,13 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
             faults.append(error)
             continue
         if any(part.images or part.unusable for part in more):
-            parts += [with_own_photographs(part, files) for part in more]
+            parts += more
             used.append(layout)
     if not parts:
         if faults:
             raise faults[0]
         return None
+    parts = [*with_own_photographs(parts, files)]
     warnings = [f"{fault}; it is not used" for fault in faults]
     for kind in NOT_READ:
         if others := by_layout[kind]:

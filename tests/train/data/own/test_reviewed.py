@@ -159,6 +159,22 @@ def test_marks_are_on_no_photograph_that_may_be_of_another_name(case: str, tmp_p
     assert all(f"it leads to {there}, and so does another" in each for each in own.left_out)
 
 
+@pytest.mark.parametrize("layout", ["COCO", "CVAT"])
+def test_a_listing_without_photographs_marks_none_in_the_folder_of_another(layout: str, tmp_path: Path) -> None:
+    make = {"COCO": coco, "CVAT": cvat}[layout]
+    for folder, label in (("one", "dog"), ("two", "cat")):
+        make(tmp_path / folder, [None])
+        (listing,) = [path for path in (tmp_path / folder).iterdir() if path.suffix in (".json", ".xml")]
+        write(listing, listing.read_text().replace("dog", label))
+    (photograph,) = (tmp_path / "two").rglob("a.jpg")
+    photograph.unlink()
+
+    own = read_own(tmp_path)
+
+    assert classes_of(own) == {"a.jpg": ["dog"]}
+    assert len(own.left_out) == 1
+
+
 def test_a_file_of_labelme_that_names_another_photograph_than_its_neighbour_marks_neither(tmp_path: Path) -> None:
     labelme(tmp_path, [None, None])
     write(tmp_path / "b.json", {"shapes": [{"label": "cat", "points": CORNERS}], "imagePath": "a.jpg"})

@@ -142,6 +142,25 @@ def test_frames_that_cvat_exports_are_found_without_the_video(listed: str, tmp_p
     assert np.array_equal(picture.read().mask == 1, squares(8))
 
 
+def test_a_frame_is_of_its_own_video_and_no_picture_of_its_name_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "one/images").mkdir(parents=True)
+    (tmp_path / "two").mkdir()
+    cvat(tmp_path / "one", polygon(2))
+    (tmp_path / "one/clip.avi").unlink()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "one/images/frame_000002.png")
+    cvat(tmp_path / "two", polygon(2, "32,8;48,8;48,24;32,24"))
+
+    drawn = masks(read_own(tmp_path))
+
+    assert {
+        name: np.array_equal(mask == 1, squares(left))
+        for (name, mask), left in zip(drawn.items(), (8, 32), strict=True)
+    } == {
+        "one/images/frame_000002.png": True,
+        "two/clip.avi/frame_000002.png": True,
+    }
+
+
 def test_a_mark_of_label_studio_without_an_area_leaves_its_frame_unknown(tmp_path: Path) -> None:
     vertices = [{"x": 10, "y": 10}, {"x": 20, "y": 20}]
     label_studio(tmp_path, [{"frame": 2, "enabled": True, "vertices": vertices}], kind="videovector")
