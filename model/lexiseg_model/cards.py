@@ -170,6 +170,7 @@ class ModelCard(StrictModel):
     teaching_size: int | None = Field(
         None, description="numbers of a cell that classes are taught by; null: unknown, or it cannot be taught"
     )
+    fine_size: int | None = Field(None, description="numbers of a cell's detail; null: unknown, or there is none")
     text_tower: str = Field(description="text encoder of class names")
     phrases: bool = Field(
         False, description="whether a class may be a phrase with attributes and places, as 'red car left of the bus'"

@@ -37,7 +37,7 @@ from lexiseg_service.errors import (
     UnknownHead,
 )
 from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, bytes_of
-from lexiseg_service.gateway.heads.solver import Solver
+from lexiseg_service.gateway.heads.solver import Solver, Widths
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.waits import GOING_DOWN, Shutdown
 from lexiseg_service.question.validation import MAX_COMPARED
@@ -78,7 +78,7 @@ class Change:
     whole: bool = False  # nothing of the head before stays
     keep_days: float | None = None  # from the change on; None: as before
     digest: str | None = None  # of the weights that lessons must be of; None: any
-    width: int | None = None  # numbers of a cell of the model's lessons; None: any
+    widths: Widths = (None, None)  # of the model's lessons
     preconditions: Preconditions = UNCONDITIONAL
     client: str = ""  # key or address, which is served in turn with others
     deadline: float = math.inf  # time.monotonic(), after which nothing is changed
@@ -217,7 +217,7 @@ class Heads:
         if before is not None and (before.pictures, before.classes) == (pictures, classes):
             return before.solved
         contents = await self._contents(slot, pictures, parts)
-        return await self._solver.solve(contents, classes, change.digest, change.width, change.client)
+        return await self._solver.solve(contents, classes, change.digest, change.widths, change.client)
 
     async def _commit(
         self,

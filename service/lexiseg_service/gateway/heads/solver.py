@@ -15,11 +15,12 @@ import numpy as np
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import Head, Lesson
-from lexiseg_model.vocabulary.solving import everyday_lesson, solve, work_of
+from lexiseg_model.vocabulary.solving import solve, work_of
 from lexiseg_service.errors import InvalidValue, ModelChanged
 from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.watch.metrics import Metrics
 
+Widths = tuple[int | None, int | None]  # numbers of a cell and of its detail, as the model's card says; None: any
 MAX_WORK = 1e11  # products of a solve: some 10 s of a core
 SMALL_WORK = 4e9  # under a second
 LARGE_AT_A_TIME = 4  # of different clients: the third starts at once, and four end in time on two cores
@@ -37,14 +38,14 @@ class Solver:
         contents: Sequence[bytes],
         classes: Sequence[ClassEntry],
         digest: str | None,
-        width: int | None,
+        widths: Widths,
         client: str,
     ) -> Head:
-        """The head of lessons, of weights of one digest (None: of the last one) and of `width` numbers a cell."""
+        """The head of lessons, of weights of one digest (None: of the last one) and of `widths`."""
         outcome, stop, names = "stopped", np.zeros(1, np.int32), [entry.name for entry in classes]
         try:
             lessons = await self._threads.call(client, lambda: [Lesson.from_bytes(content) for content in contents])
-            _check_one_model(lessons, digest or lessons[-1].digest, width)
+            _check_one_model(lessons, digest or lessons[-1].digest, widths)
             work = work_of(lessons, names)
             if work > MAX_WORK:
                 expected = f"at most {MAX_WORK:.2g}; take fewer pictures, or look for the same classes in more of them"
@@ -74,18 +75,16 @@ def _nbytes(lessons: Sequence[Lesson], n_classes: int) -> int:
     return sum(len(lesson.labels) * (width * 8 + n_classes * 8) for lesson, width in zip(lessons, widths, strict=True))
 
 
-def _check_one_model(lessons: Sequence[Lesson], digest: str, width: int | None) -> None:
-    """Raises ModelChanged: lessons are of other weights. InvalidValue: they are of another width than the model's."""
+def _check_one_model(lessons: Sequence[Lesson], digest: str, widths: Widths) -> None:
+    """Raises ModelChanged: lessons are of other weights. InvalidValue: they are of other widths than the model's."""
     others = sum(lesson.digest != digest for lesson in lessons)
     if others:
         raise ModelChanged(
             f"pictures: {others} of the head's {len(lessons)} were taught to other weights of the model than are "
             "served now, or by another release; send all of them again, or delete the head"
         )
-    everyday = everyday_lesson(digest)  # of the model itself, where there is one
-    detail = None if everyday is None or everyday.detail is None else everyday.detail.shape[1]
     for lesson in lessons:
-        for part, expected in ((lesson.cells, width), (lesson.detail, detail)):
+        for part, expected in zip((lesson.cells, lesson.detail), widths, strict=True):
             if part is not None and expected not in (None, part.shape[1]):
                 raise InvalidValue.of(
                     "pictures", f"lessons of {part.shape[1]} numbers a cell", f"{expected}, as of the head's model"

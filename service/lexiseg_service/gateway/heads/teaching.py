@@ -121,7 +121,7 @@ class Teaching:
         change = Change(
             *(model, classes, lessons, body.remove, whole),
             keep_days=body.keep_days,
-            width=card.teaching_size,
+            widths=(card.teaching_size, card.fine_size),
             preconditions=preconditions,
             client=caller.client,
             deadline=origin["deadline"],
@@ -141,7 +141,7 @@ class Teaching:
             imported,
             model=model,
             digest=self._use_case.backend.digest(model),
-            width=card.teaching_size,
+            widths=(card.teaching_size, card.fine_size),
             preconditions=preconditions,
             client=caller.client,
             deadline=origin["deadline"],
