@@ -53,7 +53,9 @@ LAYOUTS = ("COCO", "YOLO", "Labelme", "CVAT", *OF_JSON)
 VOC_BOXES = "VOC's XML of boxes"
 ORPHANS, UNKNOWN_FORMAT = "YOLO's lines of no picture", "of another format"
 NOT_READ = (VOC_BOXES, ORPHANS, UNKNOWN_FORMAT)
-XML_KINDS = {b"<annotation>": VOC_BOXES, b"<annotations": "CVAT"}  # by words near the start
+NO_LABELS = "notes of GDAL or ArcGIS"  # beside pictures that a GIS has opened
+# By words near the start.
+XML_KINDS = {b"<annotation>": VOC_BOXES, b"<annotations": "CVAT", b"<PAMDataset": NO_LABELS, b"<metadata": NO_LABELS}
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
     "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
@@ -142,7 +144,7 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
 
 def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Path]], dict[Path, str]]:
     """The files of labels by layout, or by what they are that is not read; and why JSON files cannot be read."""
-    by_layout: dict[str, list[Path]] = {kind: [] for kind in (*LAYOUTS, *NOT_READ)}
+    by_layout: dict[str, list[Path]] = {kind: [] for kind in (*LAYOUTS, *NOT_READ, NO_LABELS)}
     unreadable = {}
     for path in files if listing is None else [listing]:
         if path.suffix.lower() == ".xml":

@@ -260,10 +260,12 @@ def test_masks_of_labelme_are_read_whatever_their_kind_of_png(mode: str, tmp_pat
 def test_images_of_yolo_without_labels_are_background_and_counted(tmp_path: Path) -> None:
     yolo(tmp_path)
     photo(tmp_path / "images/b.jpg", size=SIZE)
+    write(tmp_path / "images/b.jpg.aux.xml", "<PAMDataset/>")  # of a GIS, no labels
 
     own = read_own(tmp_path)
 
     assert not own.train[1].read().mask.any()
+    assert not any("another format" in warning for warning in own.warnings)
     assert any(
         "1 of 2 photographs" in warning and "no annotation: all is background" in warning for warning in own.warnings
     )
