@@ -37,7 +37,7 @@ from lexiseg_train.data.annotations.listed import (
 from lexiseg_train.data.annotations.yolo import lines_of_no_picture, read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import MAX_CLASSES, LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.indexed import CLASSES, IGNORE
 from lexiseg_train.data.own.masks import OwnPictures, Picture, left_out_unreviewed, pairs_below, read_folders
 
 MAX_HEAD = 1 << 16  # bytes of an XML that tell what it is
@@ -53,7 +53,10 @@ LAYOUTS = ("COCO", "YOLO", "Labelme", "CVAT", *OF_JSON)
 VOC_BOXES = "VOC's XML of boxes"
 ORPHANS, UNKNOWN_FORMAT = "YOLO's lines of no picture", "of another format"
 NOT_READ = (VOC_BOXES, ORPHANS, UNKNOWN_FORMAT)
-NO_LABELS = "notes of GDAL or ArcGIS"  # beside pictures that a GIS has opened
+NO_LABELS = (
+    "notes"  # of a GIS beside pictures that it has opened; lists of classes, as Label Studio writes them for YOLO
+)
+LISTS = ("notes.json", CLASSES)
 # By words near the start.
 XML_KINDS = {b"<annotation>": VOC_BOXES, b"<annotations": "CVAT", b"<PAMDataset": NO_LABELS, b"<metadata": NO_LABELS}
 LAYOUT = (
@@ -151,7 +154,8 @@ def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Pa
             by_layout[_xml_kind(path)].append(path)
         elif path.suffix.lower() == ".json":
             try:
-                by_layout[_json_layout(read_json(path))].append(path)
+                layout = _json_layout(read_json(path))
+                by_layout[NO_LABELS if layout == UNKNOWN_FORMAT and path.name in LISTS else layout].append(path)
             except DatasetError as error:
                 unreadable[path] = as_text(str(error))
     yolo = yolo_listing(files) if listing is None else listing if listing.suffix.lower() in LISTINGS else None

@@ -261,6 +261,7 @@ def test_images_of_yolo_without_labels_are_background_and_counted(tmp_path: Path
     yolo(tmp_path)
     photo(tmp_path / "images/b.jpg", size=SIZE)
     write(tmp_path / "images/b.jpg.aux.xml", "<PAMDataset/>")  # of a GIS, no labels
+    write(tmp_path / "notes.json", {"categories": [{"id": 0, "name": "dog"}], "info": {}})  # of Label Studio
 
     own = read_own(tmp_path)
 
