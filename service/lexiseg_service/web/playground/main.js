@@ -24,13 +24,11 @@ window.addEventListener("unhandledrejection", (event) => { // of imports and dow
 });
 
 let hovered = null; // pixel under the pointer or the keyboard's cross; kept when a new answer arrives
-for (const name of ["hover", "answered", "mapped"]) {
-  page.addEventListener(name, ({ detail }) => {
-    if (name === "hover") hovered = detail;
-    const one = hovered && segmentAt(hovered);
-    $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
-  });
-}
+page.addEventListener("hover", ({ detail }) => (hovered = detail));
+for (const name of ["hover", "answered", "mapped"]) page.addEventListener(name, () => {
+  const one = hovered && segmentAt(hovered);
+  $("hover").textContent = one ? `${one.name} ${one.score.toFixed(2)}` : "";
+});
 for (const id of ["vocabulary", "tasks", "model", "refine", "background"]) $(id).addEventListener("change", () => emit("changed"));
 $("model").addEventListener("change", offerTasks);
 for (const shown of document.querySelectorAll("output")) {
@@ -135,16 +133,14 @@ document.addEventListener("paste", (event) => {
   const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
   if (file) openPicture(file);
 });
-for (const name of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(name, (/** @type {any} */ event) => {
-    event.preventDefault();
-    $("stage").classList.toggle("over", name === "dragover");
-    if (name !== "drop" || !event.dataTransfer.files.length) return;
-    const [file, ...more] = event.dataTransfer.files;
-    if (more.length || HEAD.test(file.name)) takeMany([file, ...more]);
-    else (file.type.startsWith("video/") ? openClip : openPicture)(file);
-  });
-}
+for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (/** @type {any} */ event) => {
+  event.preventDefault();
+  $("stage").classList.toggle("over", name === "dragover");
+  if (name !== "drop" || !event.dataTransfer.files.length) return;
+  const [file, ...more] = event.dataTransfer.files;
+  if (more.length || HEAD.test(file.name)) takeMany([file, ...more]);
+  else (file.type.startsWith("video/") ? openClip : openPicture)(file);
+});
 
 async function takeMany(files) {
   const head = files.find(({ name }) => HEAD.test(name));

@@ -445,10 +445,14 @@ def test_a_database_that_did_not_open_is_opened_again(context: BrowserContext, s
     expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: new")
 
 
-def test_erasing_leaves_nothing(page: Page) -> None:
+@pytest.mark.parametrize("tab", ["Picture", "Video"])
+def test_erasing_leaves_nothing(page: Page, tab: str) -> None:
     add_files(page, one=CHINA, two=FLOWER)
+    page.get_by_role("radio", name=tab).check()
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Erase").click()
+    expect(strip(page)).to_have_count(0)
+    page.get_by_role("radio", name="Picture").check()
     expect(page.locator("#empty")).to_be_visible()
 
     reload(page)

@@ -286,7 +286,11 @@ async function erase(some) {
   await Promise.all(some.map(({ key }) => store.forget(key)));
   tabs.postMessage({ hasErased: true });
   drawStrip();
-  if (some.includes(state.picture)) $("another").click();
+  if (some.includes(state.picture)) {
+    state.picture = null;
+    emit("pictured");
+    if (state.mode === "picture") emit("tab", "picture");
+  }
   emit("erased");
 }
 
