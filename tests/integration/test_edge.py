@@ -19,7 +19,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from lexiseg_client import Client
+from lexiseg_client import Client, TooLarge
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.errors import ServiceError
@@ -183,6 +183,8 @@ def test_a_body_larger_than_any_request_is_refused(edge: Edge) -> None:
     headers = {"Content-Type": "application/octet-stream"}
     head = httpx.put(f"{edge.url}/v1/heads/mugs", content=bytes(40_000_000), headers=headers, timeout=SOON)
     assert (head.status_code, head.json()["detail"][:5]) == (422, "body:")
+    with Client(f"127.0.0.1:{edge.grpc}", timeout=SOON) as client, pytest.raises(TooLarge):
+        client.segment(bytes(30_000_000), ["sky"])
 
 
 def test_one_address_has_a_bound_of_connections(edge: Edge) -> None:

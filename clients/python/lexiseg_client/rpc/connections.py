@@ -54,6 +54,7 @@ STATUS_OF: Mapping[grpc.StatusCode, int] = {
 # Details of a locally cancelled call; any other CANCELLED comes from the server.
 NO_NAME = "Domain name not found"
 CANCELLED_HERE = ("Locally cancelled by application!", "Channel closed!")
+MAX_MESSAGE_BYTES = 24 * 2**20  # that servers take by default
 # In the details of a connection that failed.
 UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED[^:]*:[^:]*|Hostname Verification Check failed")
 CONNECTED_PORT = re.compile(r"last error: \S+ ipv[46]:\S*:([0-9]+): ")
@@ -111,8 +112,8 @@ class GrpcTransport:
         return Health(alive=True, ready=ready, detail="serving" if ready else "not serving")
 
 
-def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
-    """The exception for a failed call: from the problem document in its details, else from its status code."""
+def error_of_rpc(error: grpc.RpcError, target: str, n_bytes: int = 0) -> LexisegError:
+    """The exception for a failed call with a message of `n_bytes`: from the problem in its details, else its code."""
     failed: Any = error  # also a grpc.Call, which grpc's type stubs do not say
     code: grpc.StatusCode = failed.code()
     details = failed.details() or code.name
@@ -133,12 +134,19 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     if code is grpc.StatusCode.UNAVAILABLE:
         kind = NoSuchHost if NO_NAME in details else NoServer
         return kind(f"no server answers at {target} ({details})", is_sent=True)
+    if code is grpc.StatusCode.CANCELLED and n_bytes > MAX_MESSAGE_BYTES:  # HAProxy 2.6 loses why
+        text = f"{target} ended the call of {n_bytes:,} bytes; servers take {MAX_MESSAGE_BYTES:,} by default"
+        return error_of(Problem("too-large", code.name, 413, text))
     if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
         # A gRPC server that shuts down cancels calls that it has not started (grpc/grpc issue 41785).
         return Unreachable(f"the server at {target} cancelled the call ({details})", is_sent=True)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{target} did not answer in time")
     return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))
+
+
+def _size(step: Invoke) -> int:
+    return 0 if isinstance(step.message, bytes) else int(step.message.ByteSize())
 
 
 def _is_of_proxy(details: str, target: str) -> bool:
@@ -201,7 +209,7 @@ class Connection(_Channel):
         try:
             return self._call(step)
         except grpc.RpcError as error:
-            raise error_of_rpc(error, self._address.target) from error
+            raise error_of_rpc(error, self._address.target, _size(step)) from error
 
     def stream(self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem]) -> Generator[FrameAnswer, None, None]:
         """Send frames and yield answers in frame order, until the frames end or the caller stops."""
@@ -246,7 +254,7 @@ class AsyncConnection(_Channel):
         try:
             return await self._call(step)
         except grpc.RpcError as error:
-            raise error_of_rpc(error, self._address.target) from error
+            raise error_of_rpc(error, self._address.target, _size(step)) from error
 
     async def stream(
         self, first: pb.SegmentVideoRequest, items: Iterable[StreamItem] | AsyncIterable[StreamItem]
