@@ -155,6 +155,7 @@ API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width,
 }
 
 #define NEARBY_GAIN 0.1 /* of the IoU in like pictures, without which a class keeps its words */
+#define UNFOUND 0.005   /* IoU by words below which there is nothing to keep in other pictures */
 
 /* The constants of `solving` that come in `numbers`, in order. */
 enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS, DETAIL, EVERYDAY, NEARBY };
@@ -325,7 +326,7 @@ static int64_t learn(const Kept *of, Gathered *to, const float *shares, const do
 }
 
 /* A class that keeps its words, for want of pictures that are unlike, may be found better in left-out pictures that are like:
- * these alone have it as taught, in its place [k, f - detail + 1]. Returns as `lexiseg_head`. */
+ * only these have it as taught, in its place [k, f - detail + 1], or all if words do not find it. Returns as `lexiseg_head`. */
 static int64_t learn_nearby(Kept *of, Gathered *to, const float *shares, const double *numbers, const int32_t *stop,
                             double *means, const Learned *learned, float *places, double *reported) {
     int64_t k = of->k, f = of->f, across = f - of->detail + 1, reviewed = of->lessons - of->everyday, some = 0, failed = 0;
@@ -351,6 +352,7 @@ static int64_t learn_nearby(Kept *of, Gathered *to, const float *shares, const d
         memcpy(learned->directions + c * f, near.directions + c * f, (size_t)f * sizeof(float));
         learned->of_words[c] = near.of_words[c], learned->wants[c] = wants[c];
         for (int64_t way = 0; way < 3; way++) reported[way * k + c] = iou[way * k + c];
+        if (iou[c] < UNFOUND) memset(place, 0, (size_t)across * sizeof(float));
     }
     free(iou);
     free(floats);

@@ -59,6 +59,7 @@ NEARBY_GAIN = (
     0.1  # of a class's IoU in like pictures that were left out, without which it keeps its words; also in lessons.c
 )
 FINE_GAIN = 0.01  # of the mean IoU on pictures that were left out, without which a head does not use detail
+UNFOUND = 0.005  # IoU by words below which there is nothing to keep in other pictures; also in lessons.c
 MAX_NEARBY_WORK = 2e10  # products; where a solve takes more, like pictures teach nothing of their own
 MAX_FINE_WORK = 2e10  # products, as of `work_of`; where the detail takes more, a head is solved without
 NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS  # in the order of lessons.c
@@ -231,7 +232,7 @@ def _learnt(
     """What lessons teach; the only label instead if all cells have that.
 
     A class that keeps its words, for want of pictures that are unlike, may be found better in left-out pictures that
-    are like: these have it as taught.
+    are like: these have it as taught, or all if words do not find it.
     """
     means, spreads = _described(lessons[: len(lessons) - n_everyday], n_detail)
     groups = _groups(means, spreads)
@@ -257,6 +258,7 @@ def _learnt(
         nearby &= (near.text < 1) & (near.iou[1] - near.iou[0] >= NEARBY_GAIN)
         learnt.directions[nearby], learnt.text[nearby] = near.directions[nearby], near.text[nearby]
         learnt.reported[:, nearby], learnt.counts[:, nearby] = near.iou[:, nearby], near.counts[:, nearby]
+        nearby &= near.iou[0] >= UNFOUND
     return learnt._replace(places=np.where(nearby[:, None], near_places, 0).astype(np.float32))
 
 

@@ -201,6 +201,24 @@ def test_what_like_pictures_teach_of_a_class_that_words_find_holds_for_such_pict
         assert apart[0] < 1 < apart[1]
 
 
+@pytest.mark.parametrize(("n_by_words", "has_place"), [(3, True), (0, False)])
+def test_a_class_of_two_looks_holds_for_all_pictures_unless_words_find_some_of_it(
+    n_by_words: int, has_place: bool
+) -> None:
+    def look(seed: int) -> Lesson:
+        taught = lesson(seed)
+        cells, text = taught.cells.copy(), np.full((30, 2), -1, np.float16)
+        if seed % 5:  # plates are unlike those of the other pictures
+            cells[10:20, [2, 5]] = cells[10:20, [5, 2]]
+        text[10 : 10 + n_by_words, PLATE] = 1
+        return replace(taught, cells=cells, text=text)
+
+    heads = both_ways(lambda: solve([look(seed) for seed in (0, 5, 1, 6)], CLASSES))
+
+    assert [head.report()[PLATE]["kept"] for head in heads] == [None, None]
+    assert [bool(head.learned()[PLATE].place) for head in heads] == [has_place] * 2
+
+
 def test_like_pictures_are_not_compared_with_each_other() -> None:
     alike = solve([lesson(0), lesson(0), lesson(5)], CLASSES)
     with_another = solve([lesson(0), lesson(0), lesson(1)], CLASSES)
