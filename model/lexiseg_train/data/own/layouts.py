@@ -221,7 +221,9 @@ def _drawn_pictures(
     without a mark is left out where a file of `unread` labels has its name.
     """
     entries = [_Entry(part.photographs[image.file_name], image, part) for part in parts for image in part.images]
-    bare, names = _bare(entries), {path.stem for path in unread}
+    labelled = {entry.file for entry in entries if entry.image.annotations or entry.image.reviewed}
+    listed_bare = dict.fromkeys(entry.file for entry in entries if entry.image.file_name in entry.part.bare)
+    bare, names = [file for file in listed_bare if file not in labelled], {path.stem for path in unread}
     counted = {file for part in parts for file in part.left_out}
     masked = dict.fromkeys(image for image, mask in pairs_below(files) if mask is not None)
     n_files = len(masked | dict.fromkeys(entry.file for entry in entries))
@@ -270,13 +272,6 @@ def _classes(entries: Sequence[_Entry]) -> tuple[dict[str, str], list[str]]:
         f"{name!r} counts as {spelled!r}, from which it differs in capitals" for name, spelled in class_of.items()
         if name != spelled
     ]  # fmt: skip
-
-
-def _bare(entries: Sequence[_Entry]) -> list[Path]:
-    """Photographs without an annotation, which a format lists whether they were looked at or not."""
-    labelled = {entry.file for entry in entries if entry.image.annotations or entry.image.reviewed}
-    bare = {entry.file: None for entry in entries if entry.image.file_name in entry.part.bare}
-    return [file for file in bare if file not in labelled]
 
 
 def _sentences(part: LabelFile) -> list[str]:
