@@ -72,7 +72,7 @@ class Shares:
         self._total = total
         self._fraction = fraction
         self._usage: Counter[str] = Counter()
-        self._holds: dict[Hold, str] = {}  # to the client, the oldest first
+        self._holds: dict[Hold, str] = {}  # that may grow, to the client, the oldest first
         self.in_use = 0  # by all clients
         self._waiting: FairQueue[_Waiter] = FairQueue()
 
@@ -81,13 +81,13 @@ class Shares:
         amount = self._bounded(amount)
         if (refusal := self._refusal(client, amount)) is not None:
             raise refusal
-        return self.grant(client, amount)
+        return self._grant(client, amount)
 
     async def wait(self, client: str, amount: int, seconds: float, adds_to: Hold | None = None) -> Hold:
         """Take an amount as soon as it is free and due; `adds_to` is what the same request holds already."""
         amount = self._bounded(amount)
         if self._is_next(client, amount, adds_to) or (not self._waiting and self._refusal(client, amount) is None):
-            return self.grant(client, amount)
+            return self._grant(client, amount)
         waiter = _Waiter(client, amount, adds_to, asyncio.get_running_loop().create_future())
         self._waiting.add(waiter, Sender(client))
         self._serve_waiters()
@@ -140,17 +140,20 @@ class Shares:
         return QueueFull(f"{self.in_use:,} {self._unit} are held, {self._total:,} is the limit")
 
     def grant(self, client: str, amount: int) -> Hold:
-        """Take an amount whatever the limits, as of what is there already."""
+        """Take an amount whatever the limits, of what is there already and needs no more."""
         self._usage[client] += amount
         self.in_use += amount
-        hold = Hold(self, client, amount)
+        return Hold(self, client, amount)
+
+    def _grant(self, client: str, amount: int) -> Hold:
+        hold = self.grant(client, amount)
         if amount:
             self._holds[hold] = client
         return hold
 
     def _release(self, hold: Hold, client: str, amount: int) -> None:
         if not hold.amount:
-            del self._holds[hold]
+            self._holds.pop(hold, None)
         self._usage[client] -= amount
         self.in_use -= amount
         if not self._usage[client]:
@@ -172,4 +175,4 @@ class Shares:
 
     def _serve(self, waiter: _Waiter) -> None:
         self._waiting.take(waiter, waiter.amount)
-        waiter.granted.set_result(self.grant(waiter.client, waiter.amount))
+        waiter.granted.set_result(self._grant(waiter.client, waiter.amount))

@@ -141,6 +141,16 @@ async def test_the_oldest_of_all_goes_beyond_the_total() -> None:
     assert await asyncio.wait_for(more[1], SOON)
 
 
+async def test_what_is_granted_and_needs_no_more_is_never_the_oldest() -> None:
+    shares = Shares("bytes", 100, 0.5)
+    shares.grant("slow reader", 60)
+    hold = shares.take("one", 20)
+
+    more = await shares.wait("one", 30, AT_ONCE, hold)
+
+    assert (more.amount, shares.in_use) == (30, 110)
+
+
 async def test_an_empty_hold_is_never_the_oldest() -> None:
     shares = Shares("bytes", 100, 1)
     empty = shares.take("one", 0)
