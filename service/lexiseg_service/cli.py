@@ -124,7 +124,7 @@ def new_key(
         ),
     ] = None,
 ) -> None:
-    """Make an API key: its line goes to the standard output, the key itself only to the terminal.
+    """Make an API key: its line goes to the standard output, the key itself to the standard error.
 
     Example:  lexiseg keys new camera-7 --scope segment >> keys.txt
     """

@@ -56,6 +56,8 @@ def test_words_of_other_letters_stay_in_a_locale_of_ascii(tmp_path: Path) -> Non
 
 def test_shells_complete_commands() -> None:
     assert "--install-completion" in CliRunner().invoke(app, ["--help"]).output
+    for name in ("calibrate", "compare", "data", "models prove", "train"):
+        assert "--install-completion" not in CliRunner().invoke(app, [*name.split(), "--help"]).output
     completed = CliRunner().invoke(
         app,
         [],

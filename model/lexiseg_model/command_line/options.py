@@ -43,7 +43,7 @@ def _writable(path: Path | None) -> Path | None:
 MAIN = "Main options"  # title of the first group in a command's help
 Server = Annotated[
     str | None,
-    typer.Option(metavar="URL|HOST:PORT", help="Ask a running server, over REST or gRPC; no model is loaded here"),
+    typer.Option(metavar="URL|HOST:PORT", help="Ask a server over REST or gRPC (heads: REST); no model is loaded here"),
 ]
 JsonReport = Annotated[Path | None, typer.Option(help="Also write the figures here", callback=output_file)]
 Classes = Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")]

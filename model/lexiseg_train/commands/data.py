@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imported where they are used: the command line must start w
 app = typer.Typer(
     help="Data for training: check it, pack it, name what it shows, let a model label it.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 app.add_typer(public_sets.app)
@@ -250,9 +251,9 @@ def import_data(
 ) -> None:
     """Read a set as annotation tools export it, and write classes, images and masks: what tuning learns from.
 
-    SRC has COCO's JSON, YOLO's data.yaml, Labelme's JSON, or masks. The report says what it was read as, how many
-    photographs and pixels each class has, and what is left out: where any photograph is marked as reviewed, all others.
-    The exit status is 1 if it cannot be learned from.
+    SRC is of COCO, YOLO, Labelme, CVAT, Label Studio or Datumaro, or has masks. The report says what it was read as,
+    how many photographs and pixels each class has, and what is left out: where any photograph is marked as reviewed,
+    all others. The exit status is 1 if it cannot be learned from.
 
     Examples:
 

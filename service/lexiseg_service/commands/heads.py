@@ -68,7 +68,7 @@ def delete(
     Example:  lexiseg heads delete mugs --state-dir state/
     """
     from lexiseg_service.commands import server as servers
-    from lexiseg_service.records.documents import check_name
+    from lexiseg_service.records.documents import check_name, run_with
 
     check_kept(context, server, settings)
     check_name(name)
@@ -76,8 +76,6 @@ def delete(
         with servers.Server(server, settings) as remote:
             remote.delete_head(name)
         return
-    from lexiseg_service.records.documents import run_with
-
     local = _local_heads(settings)
     run_with(local.store, local.delete(name, ""))
 

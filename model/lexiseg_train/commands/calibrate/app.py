@@ -10,7 +10,7 @@ import typer
 from lexiseg_model.command_line.options import Grouped, Quiet, Server, output_folder
 from lexiseg_train.commands.program import INTERRUPTED, Program
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(cls=Grouped)
@@ -38,7 +38,7 @@ def calibrate(
     With --masks a class's threshold is the one with which its pixels overlap the true ones best; printed is the effect
     on each photograph of the threshold that all others give (leave-one-out). Without, it is the
     middle of the gap between two clear groups of scores; look at the report before you trust it. Classes that get no
-    threshold keep the one they have. `lexiseg segment --format labelmap` writes masks as --masks reads them.
+    threshold keep the one they have. `lexiseg segment --format label-maps` writes masks as --masks reads them.
 
     Examples:
 

@@ -10,7 +10,7 @@ import typer
 from lexiseg_model.command_line.options import Background, Classes, Grouped, JsonReport, VocabularyName, write_json
 from lexiseg_train.commands.program import Program
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 MAX_PRINTED = 10  # photographs; --json has all
 
 

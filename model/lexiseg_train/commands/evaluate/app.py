@@ -26,7 +26,7 @@ class Evaluations(TyperGroup):
 app = typer.Typer(
     cls=Evaluations,
     help="Measure a model on data sets: docs/quality.md. Without the name of a command it is `semantic`, or with "
-    "--compare A B `compare`. What was stopped goes on where it was, all but these two.\n\n"
+    "--compare A B `compare`. A stopped run continues, but for these two.\n\n"
     "Examples:\n\n"
     "  lexiseg eval --model tiny --dataset camvid --root data/ --json camvid.json\n\n"
     "  lexiseg eval --compare tiny runs/mine --dataset voc --dataset coco --root data/\n\n"

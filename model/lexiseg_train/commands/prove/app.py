@@ -11,7 +11,7 @@ import typer
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_train.commands.program import Program
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(
