@@ -204,9 +204,10 @@ class WordsTraining(Training[TinyRecipe]):
         if not missing:
             return super().rehearsal(recipe, folder)
         write_drawn(folder / "data")  # the time of a step does not depend on the photographs
-        changes = {"data": folder / "data", "sets": {SHAPES: 1.0}, "paste": 0.0, "packs": folder / "packs"}
+        drawn = {"data": folder / "data", "sets": {SHAPES: 1.0}, "licences": "any", "paste": 0.0}
+        places = {"packs": folder / "packs", "out": folder / "run"}
         before = f"{len(missing)} of {len(recipe.sets)} sets are first decoded into {recipe.packs}"
-        return Rehearsal(self.trainer(recipe.model_copy(update=changes | {"out": folder / "run"})), before)
+        return Rehearsal(self.trainer(recipe.model_copy(update=drawn | places)), before)
 
 
 class PromptsTraining(Training[PromptsRecipe]):

@@ -102,6 +102,14 @@ def test_a_fair_run_needs_a_list(shapes: Path, tmp_path: Path) -> None:
         TinyTrainer(recipe)
 
 
+def test_a_dry_run_of_a_fair_run_measures_on_drawn_photographs(shapes: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(shapes, tmp_path, "data.licence=fair", f"data.folder={shapes}", f"packs={tmp_path / 'packs'}")
+
+    rehearsal = TRAININGS["tiny"].rehearsal(recipe, tmp_path)
+
+    assert rehearsal.trainer.recipe.data == tmp_path / "data"
+
+
 def test_training_can_start_from_a_weights_file(run: Finished[TinyRecipe], shapes: Path, tmp_path: Path) -> None:
     trainer = TinyTrainer(recipe_for(shapes, tmp_path, f"start={run.weights}"))
 
