@@ -38,8 +38,9 @@ def open_zip(content: BinaryIO, max_directory: int) -> zipfile.ZipFile:
     archive.fp, n_bytes = content, content.seek(0, io.SEEK_END)
     for entry in archive.infolist():
         if not 0 <= entry.header_offset < n_bytes:  # seek would raise OSError, as a sick disk does
-            where = "before" if entry.header_offset < 0 else "behind"
-            raise zipfile.BadZipFile(f"{entry.filename[:80]!r} begins {where} the file")
+            raise zipfile.BadZipFile(f"{entry.filename[:80]!r} begins outside the file")
+    if sum(entry.compress_size for entry in archive.infolist()) > n_bytes:
+        raise zipfile.BadZipFile("its entries overlap")  # 1 MB would be read as 500: each holds the next ones
     return archive
 
 

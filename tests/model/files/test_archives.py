@@ -17,7 +17,8 @@ from lexiseg_model.files.archives import MAX_TAR_FILE, MAX_TAR_HEADER, entries_o
 from lexiseg_model.files.names import as_text, from_text, on_one_line, to_utf8, visible_files
 
 DIRECTORY = 51 * 20  # bytes of it in `zipped(20)`: 46 and a name of five characters
-OF_ENTRY, OFFSET, FLAGS = b"PK\1\2", 42, 8  # of an entry in a directory, its place of the header, and its flags
+# Of an entry in a directory: places of the header's offset, of the packed size, and of the flags.
+OF_ENTRY, OFFSET, PACKED, FLAGS = b"PK\1\2", 42, 20, 8
 END = b"PK\5\6"
 Changed = Callable[[bytearray], object]
 
@@ -76,8 +77,9 @@ def test_a_directory_is_refused_that_is_larger_whichever_record_states_it(conten
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda zipped: struct.pack_into("<L", zipped, zipped.rindex(END) + 16, 2**31), "begins before the file"),
-        (lambda zipped: struct.pack_into("<L", zipped, zipped.index(OF_ENTRY) + OFFSET, 2**31), "begins behind"),
+        (lambda zipped: struct.pack_into("<L", zipped, zipped.rindex(END) + 16, 2**31), "begins outside the file"),
+        (lambda zipped: struct.pack_into("<L", zipped, zipped.index(OF_ENTRY) + OFFSET, 2**31), "begins outside"),
+        (lambda zipped: struct.pack_into("<L", zipped, zipped.index(OF_ENTRY) + PACKED, len(zipped)), "overlap"),
         (lambda zipped: struct.pack_into("<H5x", zipped, zipped.index(OF_ENTRY) + FLAGS, 0x800), "cannot be read"),
         (lambda zipped: zipped.pop(), "not a zip file"),
     ],
