@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,25 +96,26 @@ def test_a_server_does_the_same_without_torch_here(tmp_path: Path) -> None:
     assert len(clips.read(out)) == 6
 
 
-@pytest.mark.parametrize(("suffix", "layout"), [("xml", "CVAT"), ("json", "Label Studio")])
-def test_tracks_for_a_tool_are_read_back_with_the_clip(
-    lexiseg: CommandLine, tmp_path: Path, suffix: str, layout: str
-) -> None:
+def test_tracks_for_a_tool_are_read_back_with_the_clip(lexiseg: CommandLine, tmp_path: Path) -> None:
     clip, widths = tmp_path / "set" / "clip.mp4", (16, 32, 48)
     clip.parent.mkdir()
     clips.written(clip, [np.asarray(picture(["r" * width + "b" * (64 - width)] * 48)) for width in widths])
+    read = partial(lexiseg, "data", "import", clip.parent, "--least", "1")
 
     with served() as address:
-        out = clip.with_name(f"tracks.{suffix}")
-        written = lexiseg("video", clip, "-c", "red", "--out", out, "--server", address)
-    imported = lexiseg("data", "import", tmp_path / "set", tmp_path / "read", "--least", "1")
+        ask = partial(lexiseg, "video", clip, "-c", "red", "--server", address, "--out")
+        written = [ask(clip.with_name("tracks.xml"))]
+        imported = read(tmp_path / "read")
+        clip.with_name("tracks.xml").unlink()
+        written.append(ask(clip.with_name("tracks.json")))
+    of_boxes = read(tmp_path / "unread")
 
-    assert (written.status, imported.status) == (0, 0), written.err + imported.err
+    assert [each.status for each in (*written, imported)] == [0, 0, 0], imported.err
     report = json.loads((tmp_path / "read" / "report.json").read_text())
-    assert (report["layout"], report["photographs"], report["left_out"]) == (layout, {"train": 3}, 0)
-    red = 48 * sum(widths)
-    pixels = (report["classes"][0]["pixels"], report["unknown_pixels"])
-    assert pixels == ((red, 0) if suffix == "xml" else (0, red))  # boxes have no outline
+    assert (report["layout"], report["photographs"], report["left_out"]) == ("CVAT", {"train": 3}, 0)
+    assert (report["classes"][0]["pixels"], report["unknown_pixels"]) == (48 * sum(widths), 0)
+    assert of_boxes.status == 1
+    assert "3 of 3 annotations in tracks.json are boxes without an outline" in of_boxes.err
 
 
 @pytest.mark.parametrize("by_server", [False, True])
