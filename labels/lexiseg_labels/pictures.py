@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import importlib
-import importlib.util
 import io
 import os
 import re
@@ -123,11 +122,9 @@ def pixels_of(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     White if Pillow is not installed, the image cannot be read, or its size (H, W) differs.
     """
     white = np.full((*size, 3), 255, np.uint8)
-    if importlib.util.find_spec("PIL") is None:
-        return white
     try:
         pixels = _rgb(image)
-    except (OSError, ValueError, SyntaxError, TypeError):  # not an image, or a file that is gone
+    except (ImportError, OSError, ValueError, SyntaxError, TypeError):  # no Pillow, no image, or a file that is gone
         return white
     return white if pixels is None or pixels.shape[:2] != size else pixels
 
@@ -137,9 +134,11 @@ def _rgb(image: Any) -> NDArray[np.uint8] | None:
 
     if isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)):
         with Image.open(io.BytesIO(image) if isinstance(image, (bytes, bytearray, memoryview)) else image) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            image = ImageOps.exif_transpose(picture)
+    if isinstance(image, Image.Image) and image.mode.startswith("I;16"):  # `convert` cuts these off at 255
+        image = np.asarray(image)
     if isinstance(image, np.ndarray):
-        eight_bits = image >> 8 if image.dtype == np.uint16 else image * 255 if image.dtype == bool else image
+        eight_bits = image >> 8 if image.itemsize == 2 else image * 255 if image.dtype == bool else image
         image = Image.fromarray(np.squeeze(eight_bits.astype(np.uint8)))
     return np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else None  # masks fit it as given
 

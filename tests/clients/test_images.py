@@ -65,7 +65,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ("image", "said"),
     [
         *((np.zeros(shape, np.uint8), r"expected \[H, W\]") for shape in ((4,), (4, 4, 5), (0, 4), (1, 4, 4, 3))),
-        (np.zeros((3, 3)), "of uint8 or uint16"),
+        *(
+            (image, "of uint8 or uint16")
+            for image in (np.zeros((3, 3)), Image.new("I", (3, 3)), Image.new("F", (3, 3)))
+        ),
         *((image, "expected a path, bytes, a file") for image in (None, 7, ["cat.jpg"])),
         (b"", "got none"),
         ("empty.jpg", "got none"),
@@ -110,3 +113,21 @@ def test_an_image_of_pillow_arrives_in_its_colours(mode: str) -> None:
     picture = pictures.small("flower").convert(mode)
 
     assert np.array_equal(np.asarray(sent(picture).convert("RGB")), np.asarray(picture.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "16 bits, big-endian", "palette", "RGB", "L"])
+def test_an_image_of_pillow_is_sent_with_the_depth_and_the_transparency_of_its_file(kind: str) -> None:
+    picture = pictures.small("flower")
+    file = io.BytesIO()
+    if "16" in kind:
+        deep = np.asarray(picture.convert("L")).astype(">u2" if "big" in kind else "<u2") * 257
+        Image.frombytes("I;16B" if "big" in kind else "I;16", picture.size, deep.tobytes()).save(file, "TIFF")
+    else:
+        picture = picture.convert("P" if kind == "palette" else kind)
+        picture.save(file, "PNG", transparency=picture.getpixel((0, 0)))
+
+    arrived = sent(opened := Image.open(file))
+
+    expected = np.asarray(opened if "16" in kind else opened.convert("RGBA"))
+    assert np.array_equal(np.asarray(arrived), expected)
+    assert ("A" in arrived.mode) == ("16" not in kind)

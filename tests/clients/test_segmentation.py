@@ -117,6 +117,14 @@ def test_segments_are_painted_on_the_image_wherever_it_is(tmp_path: Path) -> Non
         assert tuple(pixels[20, 15]) != GREEN, name
 
 
+def test_an_image_of_16_bits_is_not_painted_white(tmp_path: Path) -> None:
+    grey = np.full(SIZE, 40, np.uint8)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(path := tmp_path / "deep.png")
+
+    for image in (path, Image.open(path)):
+        assert tuple(answer(image=image).painted(opacity=0)[20, 15]) == (40, 40, 40)
+
+
 def test_what_a_client_asks_is_what_is_shown(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "china.jpg"
     path.write_bytes(pictures.encoded(pictures.small("china", 200), "JPEG"))

@@ -20,19 +20,19 @@ from lexiseg_labels.segmentation import Segmentation
 URL = re.compile(r"https?://", re.IGNORECASE)
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
 MAX_NAME = 1024  # characters; no file system has longer ones
-PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow modes that need no conversion
+PNG_MODES = ("L", "LA", "RGB", "RGBA")  # Pillow modes that need no conversion, unless a colour is transparent
 
 
 @runtime_checkable
 class PillowImage(Protocol):
     """The used part of `PIL.Image.Image`; Pillow itself is optional."""
 
+    info: dict[Any, Any]
+
     @property
     def mode(self) -> str: ...
 
     def convert(self, mode: str | None = None) -> Any: ...
-
-    def tobytes(self) -> bytes: ...
 
 
 @runtime_checkable
@@ -112,16 +112,17 @@ def file_bytes(image: ImageLike) -> bytes:
     elif isinstance(image, np.ndarray):
         return png.encode(_checked(image))
     elif isinstance(image, PillowImage):
-        return png.encode(_checked(np.asarray(image if image.mode in PNG_MODES else image.convert("RGB"))))
+        has_key = "transparency" in image.info
+        if image.mode[0] not in "IF" and (has_key or image.mode not in PNG_MODES):  # `convert` cuts I and F off at 255
+            image = image.convert("RGBA" if has_key else "RGB")
+        return png.encode(_checked(np.asarray(image)))
     elif isinstance(image, BinaryFile):
         try:
             content = image.read()
         except ValueError as error:  # it is closed, or open for writing
             raise UnusableImage(f"expected a file open for reading ({error})") from None
         if not isinstance(content, bytes):
-            raise UnusableImage(
-                f"expected a file open in binary mode, got one whose read returns {type(content).__name__}"
-            )
+            raise UnusableImage(f"expected a file open in binary mode, got one that reads {type(content).__name__}")
     else:
         raise UnusableImage(f"expected a path, bytes, a file, pixels or a Pillow image, got {type(image).__name__}")
     if not content:
@@ -160,7 +161,7 @@ def _checked(pixels: NDArray[Any]) -> NDArray[Any]:
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * 255
     has_channels = pixels.ndim == 3 and 1 <= pixels.shape[2] <= 4
-    if pixels.dtype not in (np.uint8, np.uint16) or not (pixels.ndim == 2 or has_channels) or pixels.size == 0:
+    if pixels.dtype.str[1:] not in ("u1", "u2") or not (pixels.ndim == 2 or has_channels) or pixels.size == 0:
         raise UnusableImage(
             f"expected [H, W], [H, W, 3] RGB or [H, W, 4] RGBA pixels of uint8 or uint16 over the type's full range, "
             f"got {pixels.dtype} {list(pixels.shape)}"
