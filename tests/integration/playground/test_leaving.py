@@ -118,7 +118,7 @@ def test_what_is_copied_runs(
 ) -> None:
     page = opened(context, server.url)
     choose(page, name=NAME)
-    add(page, "sky", 'it\'s a "tree"')
+    add(page, "sky", 'it\'s a "tree";type=a/b')
     expect_result(page, "Found sky")
     page.locator("#export summary").click()
     (tmp_path / NAME).write_bytes(CHINA)
@@ -203,7 +203,7 @@ def test_a_site_for_no_server_gives_the_request_alone(context: BrowserContext, f
 
         copied = page.evaluate("navigator.clipboard.readText()")
 
-        assert copied.startswith(f"curl -sS {server.url}/v1/segment -F 'image=@china.jpg' -F 'request=")
+        assert copied.startswith(f"curl -sS {server.url}/v1/segment -F 'image=@china.jpg' --form-string 'request=")
         address = f"{server.url}/v1/models"
         assert (
             page.evaluate("(address) => fetch(address).then(() => 'answered', () => 'refused')", address) == "refused"

@@ -143,7 +143,7 @@ function send() {
 function curl(question, name) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const safe = /[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, "\\$&")}"` : name; // a comma or a semicolon would end the file name
-  const parts = [`image=@${safe}`, `request=${JSON.stringify(question)}`].map((part) => `-F ${quoted(part)}`);
+  const parts = [`-F ${quoted(`image=@${safe}`)}`, `--form-string ${quoted(`request=${JSON.stringify(question)}`)}`]; // -F reads options in words
   return ["curl -sS", `${address()}/v1/segment`, ...(key() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...parts].join(" ");
 }
 
