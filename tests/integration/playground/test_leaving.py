@@ -1,5 +1,6 @@
 """What is taken along: masks and cut-outs of each segment, requests that run as they were copied."""
 
+import ast
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -151,6 +153,19 @@ def test_a_key_is_the_environment_s_in_what_is_copied_also_without_tls(
     expect_result(page, "Copied.")
     assert page.evaluate("window.clipboard.readText()") == curl
     expect(page.locator("#curl")).to_be_focused()
+
+
+def test_a_link_writes_no_code_into_what_is_copied(
+    context: BrowserContext, server: Server, copied: Callable[[Page, str], str]
+) -> None:
+    link = {"classes": [{"name": "sky", "gloss=breakpoint(), x": "?"}]}
+    page = opened(context, f"{server.url}/#{quote(json.dumps(link))}")
+    page.locator("#export summary").click()
+
+    names = [each.id for each in ast.walk(ast.parse(copied(page, "#python"))) if isinstance(each, ast.Name)]
+
+    assert "Client" in names
+    assert "breakpoint" not in names
 
 
 def asked_of(context: BrowserContext, url: str) -> Page:

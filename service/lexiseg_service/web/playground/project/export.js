@@ -152,7 +152,7 @@ function literal(value, key, used) {
   if (Array.isArray(value)) return `[${value.map((one) => literal(one, key, used)).join(", ")}]`;
   if (value === null || typeof value === "boolean") return { null: "None", true: "True", false: "False" }[String(value)];
   if (typeof value !== "object") return JSON.stringify(value);
-  const kind = OF_CLIENT[key];
+  const kind = Object.keys(value).every((name) => /^\w+$/.test(name)) && OF_CLIENT[key]; // a link may name a field by a program
   if (kind) used.add(kind);
   const fields = Object.entries(value).map(([name, one]) => (kind ? `${name}=` : `${JSON.stringify(name)}: `) + literal(one, name, used));
   return kind ? `${kind}(${fields.join(", ")})` : `{${fields.join(", ")}}`;
