@@ -264,10 +264,10 @@ class Segmentation(AnswerFields, _Exporters):
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
         """COCO annotations: `category_id` = class_index + 1 (0 without a label), RLE or polygons as requested.
 
-        Prompted segments also have `prompt_index`, `mask_index` and `quality`.
+        Polygons with holes become RLE. Prompted segments also have `prompt_index`, `mask_index` and `quality`.
 
         Raises:
-            NoMasks: requested with mask="png" or "none", or a polygon has holes.
+            NoMasks: requested with mask="none".
         """
         return coco.annotations_of(self.segments, image_id)
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
 from lexiseg_client import Client, NoMasks, NoViewer, Segmentation
+from lexiseg_labels.masks.polygons import rings_of
+from lexiseg_labels.segments import Polygons
 from tests import coco, pictures
 from tests.labels.formats.made import SIZE, answer
 
@@ -83,8 +85,20 @@ def test_coco_annotations_hold_the_masks(client: Client, result: Segmentation) -
         assert np.array_equal(coco.decode(annotation["segmentation"]), segment.mask)
         assert annotation["bbox"] == list(segment.bbox)
         assert (annotation["image_id"], annotation["category_id"]) == (7, 1 + CLASSES.index(segment.label or ""))
-    with pytest.raises(NoMasks, match="run lengths or polygons"):
-        client.segment(PIXELS, CLASSES, mask="png").to_coco()
+    as_map = client.segment(PIXELS, CLASSES, mask="png").to_coco(image_id=7)
+    assert [each["segmentation"] for each in as_map] == [each["segmentation"] for each in annotations]
+    with pytest.raises(NoMasks, match='mask="none"'):
+        client.segment(PIXELS, CLASSES, mask="none").to_coco()
+
+
+def test_polygons_with_holes_are_run_lengths_in_coco() -> None:
+    as_polygons = [
+        dataclasses.replace(segment, shape=Polygons(SIZE, rings_of(segment.mask))) for segment in answer().segments
+    ]
+    framed, pieces = answer(segments=tuple(as_polygons)).to_coco()
+
+    assert np.array_equal(coco.decode(framed["segmentation"]), answer()["frame"].mask)
+    assert isinstance(pieces["segmentation"], list)
 
 
 GREEN = (10, 200, 30)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from lexiseg_labels.annotations import AnnotatedImage, Annotation, ClassName, Id, IsBlank, unknown, unknown_pixels
 from lexiseg_labels.data_set import DataSet, File, Format, category_of
-from lexiseg_labels.errors import NoMasks, UnreadableLabels
+from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.marks import reviewed_mark
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_file, rounded
 from lexiseg_labels.masks.outlines import Outline, Size, box_outline, checked_box, checked_outline, whole_number
@@ -60,12 +60,9 @@ def prompt_fields(segment: Segment) -> dict[str, Any]:
 
 
 def _shape(segment: Segment) -> Any:
-    if segment.rle is not None:
-        return segment.rle
-    if segment.polygons is None:
-        raise NoMasks('COCO annotations need run lengths or polygons: ask with mask="rle" or mask="polygon"')
-    if any(ring.holes for ring in segment.polygons):
-        raise NoMasks('a part of a mask has holes, which COCO polygons cannot express: ask with mask="rle"')
+    """Polygons, if the answer has them and none has holes, which COCO's cannot have; else run lengths."""
+    if segment.polygons is None or any(ring.holes for ring in segment.polygons):
+        return run_lengths(segment)
     return [ring.exterior.reshape(-1).tolist() for ring in segment.polygons]
 
 
