@@ -42,6 +42,18 @@ def test_every_photograph_has_its_files(lexiseg: CommandLine, album: Path, tmp_p
     assert "5 of 5 images, 5 of them before" in lexiseg(*command).out
 
 
+def test_names_in_the_data_set_of_a_stranger_steer_no_terminal(lexiseg: CommandLine, tmp_path: Path) -> None:
+    listed = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    (folder := tmp_path / "set").mkdir()
+    (folder / "b.jpg").write_bytes(b"")
+    (folder / "\x1b]0;title\x07.json").write_text(json.dumps(listed))
+
+    outcome = lexiseg("data", "import", folder, tmp_path / "out")
+
+    assert "_]0;title_.json is not a file of COCO's instances" in outcome.err
+    assert "\x1b" not in outcome.err
+
+
 def test_a_name_that_the_folder_of_results_refuses_costs_itself(
     lexiseg: CommandLine, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

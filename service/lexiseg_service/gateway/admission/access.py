@@ -146,15 +146,14 @@ def refuse_repeated(names: Iterable[str], single: Collection[str]) -> None:
 
 
 def scope_of(method: str, path: str) -> Scope:
-    if path == "/metrics":
-        return "admin"
+    plain = path.removeprefix("/v1")
     # A training takes the machine for long, and adds a model for all.
-    if path.removeprefix("/v1").startswith("/trainings"):
+    if path == "/metrics" or plain.startswith("/trainings"):
         return "admin"
     # Label Studio's events teach the heads of projects.
-    if method == "POST" and path.removeprefix("/v1") in ("/heads", "/adapters/label-studio/webhook"):
+    if method == "POST" and plain in ("/heads", "/adapters/label-studio/webhook"):
         return "vocabularies"
     # Streams and jobs belong to the key that began them.
-    if path.removeprefix("/v1").startswith(("/streams/", "/jobs/")):
+    if plain.startswith(("/streams/", "/jobs/")):
         return "segment"
     return "vocabularies" if method in ("PUT", "PATCH", "DELETE") else "segment"
