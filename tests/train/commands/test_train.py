@@ -150,3 +150,5 @@ def test_the_settings_of_a_recipe_are_listed_as_overrides_with_what_they_say(lex
     assert "steps=7  # updates of the weights; or epochs, or minutes" in lines
     assert "pairs=[mine]  # captioned photographs, below `data`, or s3:// and pipe: of shards" in lines
     assert all("=" in line.partition("  # ")[0] and line.partition("  # ")[2] for line in lines)
+    for name in ("tiny", "tiny-prompts", "tiny-directions", "finetune", "distil"):
+        assert "  # Recipe of " not in lexiseg("train", name, "--settings").out, name

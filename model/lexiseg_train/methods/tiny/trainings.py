@@ -23,36 +23,36 @@ HERE = "lexiseg_train.methods.tiny"
 METHOD = "tiny"
 OWN = "pictures"  # the set that a user's pictures become
 PUBLISHED_TRUNK = "a trunk pretrained on ImageNet"
+Weights = dict[str, Annotated[float, Field(gt=0)]]  # of sets
 TrunkTraining = Literal["frozen", "deep", "trained"]
 
 
 class TinyRecipe(RunRecipe):
     """Recipe of `tiny` without its prompt head; with the data it determines the weights."""
 
-    # The weight of each data set in the mixture, times its size ** mixing.
-    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    mixing: float = Field(ge=0, le=1)
-    start: str  # "bundled", "scratch" or a safetensors file
-    licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: with commercial use allowed
-    embedding: int | None = Field(None, ge=1)  # width of the vectors, of a network with the path past the decoder
-    trunk: TrunkTraining = "trained"  # frozen: as published; deep: the stages from stride 16 on are trained
-    open_check: bool = False  # no crop asks for the names of the open check
-    names_weight: float = Field(0.0, ge=0)  # weight of the loss against what the published trunk's classifier sees
-    keep_weight: float = Field(0.0, ge=0)  # weight of the loss that keeps what the starting weights say of other words
+    sets: Weights = Field(min_length=1, description="each set's weight, times its size ** mixing")
+    mixing: float = Field(ge=0, le=1, description="exponent of a set's size in its share")
+    start: str = Field(description="`bundled`, `scratch` or a safetensors file")
+    licences: Literal["any", "fair"] = Field("any", description="fair: those that allow commercial use")
+    embedding: int | None = Field(None, ge=1, description="width of the vectors, with a path past the decoder")
+    trunk: TrunkTraining = Field("trained", description="deep: trained from stride 16 on")
+    open_check: bool = Field(False, description="no crop asks for the names of the open check")
+    names_weight: float = Field(0.0, ge=0, description="weight of the loss of names that the trunk sees")
+    keep_weight: float = Field(0.0, ge=0, description="weight of the loss that keeps other words as they were")
     out: Path = Path("runs/tiny")
-    balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
-    zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
-    whole: float = Field(0.2, ge=0, le=1)  # share of crops that show the whole photograph
-    pixel_share: float = Field(1.0, gt=0, le=1)  # share of a crop's cells in the loss, drawn anew in every step
-    paste: float = Field(0.0, ge=0, le=1)  # share of crops onto which objects of other photographs are pasted
-    paste_from: tuple[str, ...] = ()  # sets with masks that cut objects out
-    paste_onto: tuple[str, ...] = ()  # sets with crops that get them
-    rivals: float = Field(0.0, ge=0, le=1)  # share of the pasted objects that are like what the crop shows
-    glosses: bool = False  # names are drawn with what they mean, and lone objects by wider words
-    subset_weight: float = Field(ge=0)  # weight of the loss of a random subset of the classes
-    presence_weight: float = Field(ge=0)
-    dice_weight: float = Field(0.0, ge=0)
-    deep_weight: float = Field(0.0, ge=0)  # weight of the loss of all classes at stride 16
+    balance: float = Field(ge=0, le=1, description="a class's weight is frequency ** -balance")
+    zoom: tuple[float, float] = Field((0.35, 1.3), description="window's side by the photograph's shorter side")
+    whole: float = Field(0.2, ge=0, le=1, description="share of crops that show the whole photograph")
+    pixel_share: float = Field(1.0, gt=0, le=1, description="share of a crop's cells in the loss of a step")
+    paste: float = Field(0.0, ge=0, le=1, description="share of crops that get pasted objects")
+    paste_from: tuple[str, ...] = Field((), description="sets with masks that cut objects out")
+    paste_onto: tuple[str, ...] = Field((), description="sets with crops that get them")
+    rivals: float = Field(0.0, ge=0, le=1, description="share of pasted objects that are like the crop")
+    glosses: bool = Field(False, description="names with meanings, lone objects by wider words")
+    subset_weight: float = Field(ge=0, description="weight of the loss of a random subset of the classes")
+    presence_weight: float = Field(ge=0, description="weight of the loss of which classes a crop shows")
+    dice_weight: float = Field(0.0, ge=0, description="weight of the Dice loss of masks")
+    deep_weight: float = Field(0.0, ge=0, description="weight of the loss of all classes at stride 16")
 
     @model_validator(mode="before")
     @classmethod
@@ -88,13 +88,13 @@ class MaskSet(StrictModel):
 class PromptsRecipe(RunRecipe):
     """Recipe of the prompt head; with the network below it and the data it determines the weights."""
 
-    sets: dict[str, MaskSet] = Field(min_length=1)
-    base_weights: str  # "bundled" or a safetensors file: the network with features that the head reads
+    sets: dict[str, MaskSet] = Field(min_length=1, description="shares of sets, and what their mask values mean")
+    base_weights: str = Field(description="`bundled` or a safetensors file: the network below the head")
     out: Path = Path("runs/tiny-prompts")
-    single_point_prompts: int = Field(ge=1)  # single-point prompts for each crop
-    unambiguous_prompts: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
-    corrected: int = Field(0, ge=0)  # how many of `unambiguous_prompts` correct a mask, by points where it is wrong
-    start: str  # "bundled", "scratch" or a safetensors file: the head to begin with
+    single_point_prompts: int = Field(ge=1, description="single-point prompts for each crop")
+    unambiguous_prompts: int = Field(ge=1, description="boxes, several points, or both, for each crop")
+    corrected: int = Field(0, ge=0, description="how many of `unambiguous_prompts` correct a mask")
+    start: str = Field(description="`bundled`, `scratch` or a safetensors file: the head to begin with")
 
     @model_validator(mode="after")
     def _correct_some(self) -> PromptsRecipe:
@@ -107,28 +107,27 @@ class PromptsRecipe(RunRecipe):
 class DirectionsRecipe(RunRecipe):
     """Recipe of the directions of training's own words; with the network below it and the data it determines them."""
 
-    # The weight of each data set among the examples, times its size ** mixing.
-    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    mixing: float = Field(ge=0, le=1)
-    base_weights: str  # "bundled" or a safetensors file with its card: the network that gives the cells
+    sets: Weights = Field(min_length=1, description="each set's weight, times its size ** mixing")
+    mixing: float = Field(ge=0, le=1, description="exponent of a set's size in its share")
+    base_weights: str = Field(description="`bundled` or a safetensors file with its card")
     out: Path = Path("runs/tiny-directions")
-    photographs: int = Field(ge=1)  # of a set, at most
-    folds: int = Field(ge=2)  # parts of the photographs, each left out once
-    strength: float = Field(gt=0, le=1)  # of the directions, relative to the learned ones
-    near: float = Field(ge=0, le=1)  # cosine from which a text shares in the direction of the nearest word
+    photographs: int = Field(ge=1, description="of each set, at most")
+    folds: int = Field(ge=2, description="parts of the photographs, each left out once")
+    strength: float = Field(gt=0, le=1, description="length of the directions, relative to the learned ones")
+    near: float = Field(ge=0, le=1, description="cosine from which a text shares in the direction of the nearest word")
 
 
 class OwnRecipe(TinyRecipe):
     """Base of the recipes on a user's own pictures."""
 
-    data: Path  # the pictures
-    models_dir: Path | None = None  # folder of the user's models
-    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
-    photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
-    held_out: float = Field(gt=0, lt=1)  # share of the photographs for validation, unless the folder has a val split
-    samples: int = Field(ge=0)  # number of pictures that compare before and after
-    names_weight: float = Field(0.0, ge=0, le=0)  # these runs have other losses: a weight of this one is refused
-    keep_weight: float = Field(0.0, ge=0, le=0)  # and of this one
+    data: Path = Field(description="the pictures")
+    models_dir: Path | None = Field(None, description="folder of the user's models")
+    sets: Weights = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
+    photographs: int | None = Field(None, ge=4, description="at most so many, evenly over the folder")
+    held_out: float = Field(gt=0, lt=1, description="share for validation, if the folder has no val split")
+    samples: int = Field(ge=0, description="number of pictures that compare before and after")
+    names_weight: float = Field(0.0, ge=0, le=0, description="refused: these runs have other losses")
+    keep_weight: float = Field(0.0, ge=0, le=0, description="refused: these runs have other losses")
 
     def find(self, name: str) -> catalogue.ModelFolder:
         """A model by its name or directory."""
@@ -140,32 +139,30 @@ class OwnRecipe(TinyRecipe):
 class FinetuneRecipe(OwnRecipe):
     """Recipe of fine-tuning: a decoder and directions for the taught classes, on the frozen trunk."""
 
-    data: Path  # the pictures: a folder, a zip or a tar
-    root: Path | None = None  # a folder above it, inside which the set may name files; null: only `data`
-    start: str  # name of a model, or a model directory
+    data: Path = Field(description="the pictures: a folder, a zip or a tar")
+    root: Path | None = Field(None, description="a folder above it, in which the set may name files")
+    start: str = Field(description="name of a model, or a model directory")
     out: Path = Path("runs/finetune")
-    trunk: Literal["frozen"] = "frozen"  # other words keep their bits
-    subset_weight: float = Field(0.0, ge=0, le=0)  # words are not trained: a weight of these losses is refused
+    trunk: Literal["frozen"] = Field("frozen", description="other words keep their bits")
+    subset_weight: float = Field(0.0, ge=0, le=0, description="refused: words are not trained")
     presence_weight: float = Field(0.0, ge=0, le=0)
     deep_weight: float = Field(0.0, ge=0, le=0)
-    sharding: Literal["none"] = "none"  # the folds take turns in a step
+    sharding: Literal["none"] = Field("none", description="the folds take turns in a step")
 
     def start_folder(self) -> Path:
         """The model directory that tuning starts from. Raises RecipeError: the model belongs to another method."""
         folder, card = self.find(self.start)
         if card.method != METHOD:
-            raise RecipeError(
-                f"start={self.start}: models of method {METHOD} can be tuned, this one is of {card.method}"
-            )
+            raise RecipeError(f"start={self.start}: expected a model of method {METHOD}, got one of {card.method}")
         return folder
 
 
 class DistilRecipe(OwnRecipe):
     """Recipe of distillation: a student learns from another model's masks of photographs."""
 
-    teacher: str  # name of a model, a model directory, or the address of a server
-    student: Literal["tiny"] = "tiny"  # method with the network to train
-    classes: tuple[str, ...] = ()  # classes that the teacher labels; empty: classes.json of the folder
+    teacher: str = Field(description="name of a model, a model directory, or the address of a server")
+    student: Literal["tiny"] = Field("tiny", description="method with the network to train")
+    classes: tuple[str, ...] = Field((), description="that the teacher labels; empty: classes.json")
     start: str = "bundled"
     out: Path = Path("runs/distil")
 

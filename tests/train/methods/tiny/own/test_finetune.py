@@ -174,7 +174,7 @@ def test_resuming_with_other_photographs_is_refused(recipe: FinetuneRecipe, tmp_
 
 
 def test_a_start_of_another_method_or_an_unknown_one_is_refused(recipe: FinetuneRecipe) -> None:
-    with pytest.raises(RecipeError, match="start=tcl: models of method tiny can be tuned, this one is of tcl"):
+    with pytest.raises(RecipeError, match="start=tcl: expected a model of method tiny, got one of tcl"):
         recipe.model_copy(update={"start": "tcl"}).start_folder()
     with pytest.raises(UnknownModelError, match="no model 'nothing'"):
         recipe.model_copy(update={"start": "nothing"}).start_folder()
