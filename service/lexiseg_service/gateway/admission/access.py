@@ -154,6 +154,5 @@ def scope_of(method: str, path: str) -> Scope:
     if method == "POST" and plain in ("/heads", "/adapters/label-studio/webhook"):
         return "vocabularies"
     # Streams and jobs belong to the key that began them.
-    if plain.startswith(("/streams/", "/jobs/")):
-        return "segment"
-    return "vocabularies" if method in ("PUT", "PATCH", "DELETE") else "segment"
+    is_own = plain.startswith(("/streams/", "/jobs/"))
+    return "vocabularies" if method in ("PUT", "PATCH", "DELETE") and not is_own else "segment"
