@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -90,6 +89,8 @@ class Student(nn.Module):
 
     def __init__(self, settings: SSegPlusSettings, start: Path | None = None) -> None:
         """Build with random weights, or with a transformer's weights in timm's format, such as MAE's."""
+        import timm  # importable only after lexiseg_model.clip
+
         super().__init__()
         self.settings = settings
         try:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,9 @@ def test_mismatching_labels_are_reported_and_replaced(data: Path, tmp_path: Path
 
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_its_recipe_can_be_read_before_any_other_method_is_imported() -> None:
+    code = "import lexiseg_train.methods.s_seg_plus.trainings"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
