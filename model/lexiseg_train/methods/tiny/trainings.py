@@ -34,11 +34,15 @@ class TinyRecipe(RunRecipe):
     mixing: float = Field(ge=0, le=1, description="exponent of a set's size in its share")
     start: str = Field(description="`bundled`, `scratch` or a safetensors file")
     licences: Literal["any", "fair"] = Field("any", description="fair: those that allow commercial use")
-    embedding: int | None = Field(None, ge=1, description="width of the vectors, with a path past the decoder")
+    embedding: int | None = Field(
+        None, ge=1, description="width of the vectors of a network with a path past the decoder"
+    )
     trunk: TrunkTraining = Field("trained", description="deep: trained from stride 16 on")
     open_check: bool = Field(False, description="no crop asks for the names of the open check")
-    names_weight: float = Field(0.0, ge=0, description="weight of the loss of names that the trunk sees")
-    keep_weight: float = Field(0.0, ge=0, description="weight of the loss that keeps other words as they were")
+    names_weight: float = Field(
+        0.0, ge=0, description="weight of the loss against what the published trunk's classifier sees"
+    )
+    keep_weight: float = Field(0.0, ge=0, description="weight of the loss that keeps the start's scores of other words")
     out: Path = Path("runs/tiny")
     balance: float = Field(ge=0, le=1, description="a class's weight is frequency ** -balance")
     zoom: tuple[float, float] = Field((0.35, 1.3), description="window's side by the photograph's shorter side")
@@ -93,7 +97,7 @@ class PromptsRecipe(RunRecipe):
     out: Path = Path("runs/tiny-prompts")
     single_point_prompts: int = Field(ge=1, description="single-point prompts for each crop")
     unambiguous_prompts: int = Field(ge=1, description="boxes, several points, or both, for each crop")
-    corrected: int = Field(0, ge=0, description="how many of `unambiguous_prompts` correct a mask")
+    corrected: int = Field(0, ge=0, description="`unambiguous_prompts` that correct a mask where it is wrong")
     start: str = Field(description="`bundled`, `scratch` or a safetensors file: the head to begin with")
 
     @model_validator(mode="after")
@@ -111,7 +115,7 @@ class DirectionsRecipe(RunRecipe):
     mixing: float = Field(ge=0, le=1, description="exponent of a set's size in its share")
     base_weights: str = Field(description="`bundled` or a safetensors file with its card")
     out: Path = Path("runs/tiny-directions")
-    photographs: int = Field(ge=1, description="of each set, at most")
+    photographs: int = Field(ge=1, description="most photographs of a set")
     folds: int = Field(ge=2, description="parts of the photographs, each left out once")
     strength: float = Field(gt=0, le=1, description="length of the directions, relative to the learned ones")
     near: float = Field(ge=0, le=1, description="cosine from which a text shares in the direction of the nearest word")
@@ -123,7 +127,9 @@ class OwnRecipe(TinyRecipe):
     data: Path = Field(description="the pictures")
     models_dir: Path | None = Field(None, description="folder of the user's models")
     sets: Weights = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
-    photographs: int | None = Field(None, ge=4, description="at most so many, evenly over the folder")
+    photographs: int | None = Field(
+        None, ge=4, description="number of photographs, spread evenly over the folder; None: all"
+    )
     held_out: float = Field(gt=0, lt=1, description="share for validation, if the folder has no val split")
     samples: int = Field(ge=0, description="number of pictures that compare before and after")
     names_weight: float = Field(0.0, ge=0, le=0, description="refused: these runs have other losses")
@@ -162,7 +168,7 @@ class DistilRecipe(OwnRecipe):
 
     teacher: str = Field(description="name of a model, a model directory, or the address of a server")
     student: Literal["tiny"] = Field("tiny", description="method with the network to train")
-    classes: tuple[str, ...] = Field((), description="that the teacher labels; empty: classes.json")
+    classes: tuple[str, ...] = Field((), description="classes that the teacher labels; empty: classes.json has them")
     start: str = "bundled"
     out: Path = Path("runs/distil")
 
