@@ -160,7 +160,9 @@ def with_own_photographs(parts: Sequence[LabelFile], files: SetFiles) -> Iterato
     for part in parts:
         folder = part.listing.parent.parent if part.listing.parent.name in BESIDE else part.listing.parent
         for file in part.photographs.values():
-            folders.setdefault(file, set()).update([folder] * file.is_relative_to(folder))
+            around = folders.setdefault(file, set())
+            if file.is_relative_to(folder):
+                around.add(folder)
     for part in parts:
         sharing = Counter(part.photographs.values())
         faults = {

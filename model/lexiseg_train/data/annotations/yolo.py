@@ -175,9 +175,8 @@ def lines_of_no_picture(files: SetFiles) -> list[Path]:
     """Files in folders of labels that no image of a set has."""
     used = {_labels_of(files.place_of(each), files) for each in files if is_picture_name(each)}
     texts = (each for each in files if each.suffix == ".txt" and "labels" in files.place_of(each).split("/"))
-    return [
-        each for each in texts if each not in used and each.name != yolo.CLASS_LISTS[0]
-    ]  # LabelImg's, in any folder
+    of_labelimg = yolo.CLASS_LISTS[0]  # in any folder
+    return [each for each in texts if each not in used and each.name != of_labelimg]
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:

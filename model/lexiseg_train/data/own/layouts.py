@@ -53,9 +53,8 @@ LAYOUTS = ("COCO", "YOLO", "Labelme", "CVAT", *OF_JSON)
 VOC_BOXES = "VOC's XML of boxes"
 ORPHANS, UNKNOWN_FORMAT = "YOLO's lines of no picture", "of another format"
 NOT_READ = (VOC_BOXES, ORPHANS, UNKNOWN_FORMAT)
-NO_LABELS = (
-    "notes"  # of a GIS beside pictures that it has opened; lists of classes, as Label Studio writes them for YOLO
-)
+# Of a GIS about pictures that it has opened, and lists of classes, as Label Studio writes them for YOLO.
+NO_LABELS = "notes"
 LISTS = ("notes.json", CLASSES)
 # By words near the start.
 XML_KINDS = {b"<annotation>": VOC_BOXES, b"<annotations": "CVAT", b"<PAMDataset": NO_LABELS, b"<metadata": NO_LABELS}
