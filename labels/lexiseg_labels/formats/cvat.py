@@ -152,11 +152,10 @@ def pictures_of(content: bytes) -> Iterator[Listed]:
                 tracks.append(element)
             elif element.tag == "image":
                 name, height, width = (element.get(key) for key in ("name", "height", "width"))
-                subset = element.get("subset")  # a folder of a project, in which names repeat
+                if name and (subset := element.get("subset")):  # a folder of a project, in which names repeat
+                    name = f"{subset}/{name}"
                 marks = [each for each in element if each.tag not in NO_MARK]
-                yield Listed(
-                    f"{subset}/{name}" if subset and name else name or "", height, width, reader_of(marks, _shape_of)
-                )
+                yield Listed(name or "", height, width, reader_of(marks, _shape_of))
                 element.clear()
     except (LookupError, ValueError) as error:
         raise UnreadableLabels(f"its code page is not read ({error}): save it as UTF-8") from None

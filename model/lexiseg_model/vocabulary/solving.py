@@ -55,9 +55,8 @@ KNOWN = 0.6  # IoU by words of a class that everyday photographs may show; also 
 EVERYDAY_LOSS = 0.1  # of the mean IoU on pictures that were left out, above which a head does without everyday ones
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
 LIKENESS = 0.05  # squared distance of the mean cells of like pictures, in that of a cell from its picture's mean
-NEARBY_GAIN = (
-    0.1  # of a class's IoU in like pictures that were left out, without which it keeps its words; also in lessons.c
-)
+# Of a class's IoU in like pictures that were left out, without which it keeps its words; also in lessons.c.
+NEARBY_GAIN = 0.1
 FINE_GAIN = 0.01  # of the mean IoU on pictures that were left out, without which a head does not use detail
 UNFOUND = 0.005  # IoU by words below which there is nothing to keep in other pictures; also in lessons.c
 MAX_NEARBY_WORK = 2e10  # products; where a solve takes more, like pictures teach nothing of their own

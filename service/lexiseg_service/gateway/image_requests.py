@@ -118,14 +118,14 @@ class _Turns(Generic[T]):
 
     async def run(self, number: int, one: Callable[[], Awaitable[T]]) -> T:
         async with self._places:
-            is_counted = number == 0 or self._count is None
+            count = self._count if number else None
             while True:
                 self._n_open += 1
                 n_answered = self._n_answered
                 try:
-                    if not is_counted and self._count is not None:
-                        await self._count()
-                        is_counted = True
+                    if count is not None:
+                        await count()
+                        count = None
                     result = await one()
                 except (QueueFull, RateLimited) as full:
                     retry_seconds = float(full.headers.get("Retry-After", 1))

@@ -155,7 +155,7 @@ class LabelFile(NamedTuple):
 
 
 def with_own_photographs(parts: Sequence[LabelFile], files: SetFiles) -> Iterator[LabelFile]:
-    """Leave out images with the photograph of another: found by its bare name alone, or in another listing's folder."""
+    """Leave out images with the photograph of another: found only by its bare name, or in another listing's folder."""
     folders: dict[Path, set[Path]] = {}  # of listings, around each photograph
     for part in parts:
         folder = part.listing.parent.parent if part.listing.parent.name in BESIDE else part.listing.parent

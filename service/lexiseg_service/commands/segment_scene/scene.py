@@ -304,9 +304,8 @@ class ClassMap(AbstractContextManager["ClassMap"]):
         for box in self._boxes:
             place = _window(box)
             corners = ((x, y) for x in (box.left, box.right) for y in (box.top, box.bottom))
-            numbers = tree.query(
-                shapely.MultiPoint([self._bands.transform * corner for corner in corners])
-            )  # its extent
+            around = shapely.MultiPoint([self._bands.transform * corner for corner in corners])  # by its extent
+            numbers = tree.query(around)
             if not len(numbers):
                 continue
             # Outlines run along the borders of pixels: a pixel belongs to the region around its centre.
