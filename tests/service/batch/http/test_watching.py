@@ -41,10 +41,10 @@ def test_pictures_that_fail_and_the_room_that_is_left_are_seen(tmp_path: Path) -
     with gateway(tmp_path) as client:
         finished(client, create(client, ARCHIVE))
 
+        until(lambda: seen(client)['lexiseg_job_pictures_total{result="failed"}'] == 1)
+        until(lambda: seen(client)['lexiseg_job_pictures_total{result="ok"}'] == 2)
         samples = seen(client)
 
-    assert samples['lexiseg_job_pictures_total{result="ok"}'] == 2
-    assert samples['lexiseg_job_pictures_total{result="failed"}'] == 1
     assert samples["lexiseg_jobs_disk_bytes"] == shutil.disk_usage(tmp_path).total
     assert 0 < samples["lexiseg_jobs_disk_free_bytes"] <= samples["lexiseg_jobs_disk_bytes"]
     assert samples["lexiseg_jobs_held_up"] == samples["lexiseg_jobs_erasures_failing"] == 0
