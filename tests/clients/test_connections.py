@@ -1,14 +1,19 @@
 """Servers that are busy, broken, slow, elsewhere, or no lexiseg at all."""
 
 import asyncio
+import pickle
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from lexiseg_client import (
     AsyncClient,
     Client,
+    NoServer,
     ProblemError,
     RateLimited,
     Retry,
@@ -124,6 +129,42 @@ def test_many_threads_of_one_client_are_all_served_by_a_narrow_server(
 
     assert len(answers) == 3
     assert 1.0 in waits
+
+
+async def test_a_client_and_its_errors_can_be_pickled(server: Server) -> None:
+    with Client(server.url, api_key=KEY) as client, pickle.loads(pickle.dumps(client)) as other:
+        assert other.segment(IMAGE, ["sky"]).segments == client.segment(IMAGE, ["sky"]).segments
+        assert [model.name for model in other.models()] == ["tiny"]
+    async with AsyncClient(server.url) as client_async:
+        await client_async.models()
+        async with pickle.loads(pickle.dumps(client_async)) as other_async:
+            assert [room.name for room in await other_async.vocabularies.list()]
+
+    error = pickle.loads(pickle.dumps(NoServer("away", is_sent=False)))
+    assert (str(error), error.is_sent) == ("away", False)
+    with httpx.Client() as http, pytest.raises(TypeError, match="`http`"):
+        pickle.dumps(Client(server.url, http=http))
+
+
+AFTER_A_FORK = """
+import logging, os, sys
+from lexiseg_client import Client
+with Client(sys.argv[1]) as client:
+    client.models()
+    if os.fork() == 0:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+        client.models()
+        sys.exit()
+    os.wait()
+"""
+
+
+def test_a_process_shares_no_connection_with_the_one_that_it_was_forked_from(server: Server) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", AFTER_A_FORK, server.url], stdout=subprocess.PIPE, text=True, check=True
+    )
+
+    assert "connect_tcp.started" in run.stdout
 
 
 async def test_the_awaited_client_gives_the_same_answers(server: Server) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import httpx
 
-from lexiseg_client.calling.calls import TIMEOUT, Calls
 from lexiseg_client.calling.mapping import Images, MapOptions, OnError, check_several, map_async, map_plan
-from lexiseg_client.calling.steps import Call, Invoke, Retry, Send, Step, Wait, awaited
-from lexiseg_client.client import Client
-from lexiseg_client.errors import ClosedClient, LexisegError
+from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait, awaited
+from lexiseg_client.client import Client, ConnectedClient
+from lexiseg_client.errors import LexisegError
 from lexiseg_client.heads import AsyncHeads
 from lexiseg_client.jobs import AsyncJobs
 from lexiseg_client.question import Classes, Unpack
@@ -24,8 +24,6 @@ from lexiseg_client.vocabularies import AsyncVocabularies
 from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:
-    import grpc
-
     from lexiseg_client.rpc.connections import AsyncConnection
     from lexiseg_client.stubs import segmentation_pb2 as pb
 
@@ -33,36 +31,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(ConnectedClient[httpx.AsyncClient]):
     """Asyncio client of one lexiseg server.
 
     Arguments as for `Client`; `http` and `channel` are asyncio ones. Each event loop gets connections of its own, so
     that one client may serve several `asyncio.run`, one after the other.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        api_key: str | None = None,
-        timeout: float = TIMEOUT,
-        retry: Retry | None = None,
-        grpc_target: str | None = None,
-        http: httpx.AsyncClient | None = None,
-        channel: grpc.aio.Channel | None = None,
-    ) -> None:
-        self._calls = Calls(url, grpc_target, api_key, timeout, retry)
-        if not isinstance(http, httpx.AsyncClient | None):
-            raise TypeError(f"http: expected httpx.AsyncClient, got {type(http).__name__}")
-        self._http = http or httpx.AsyncClient()
-        self._own_http = http is None
-        self._is_closed = False
-        self._channel = channel
-        self._connection: AsyncConnection | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None  # of the connections
-        self.vocabularies: AsyncVocabularies = AsyncVocabularies(self)
-        self.heads: AsyncHeads = AsyncHeads(self)
-        self.jobs: AsyncJobs = AsyncJobs(self)
+    _library = httpx.AsyncClient
+    _connection: AsyncConnection | None
+    vocabularies = cached_property(AsyncVocabularies)
+    heads = cached_property(AsyncHeads)
+    jobs = cached_property(AsyncJobs)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -75,8 +55,9 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Close the connections that this client opened."""
         self._is_closed = True
-        self._enter_loop()
-        if self._own_http:
+        if self._place is not asyncio.get_running_loop():
+            return  # nobody can close the connections of another event loop from here
+        if self._callers_http is None:
             await self._http.aclose()
         if self._connection is not None:
             await self._connection.close()
@@ -149,9 +130,7 @@ class AsyncClient:
 
     async def _run(self, call: Call[T]) -> T:
         """Execute a call's steps and return its result. Raises ClosedClient."""
-        if self._is_closed:
-            raise ClosedClient("the client is closed; make another one")
-        self._enter_loop()
+        self._enter(asyncio.get_running_loop())
         try:
             step = next(call)
             while True:
@@ -178,13 +157,6 @@ class AsyncClient:
         if isinstance(step, Wait):
             return await asyncio.sleep(step.seconds)
         return await asyncio.to_thread(step.task)
-
-    def _enter_loop(self) -> None:
-        """Leave the connections of another event loop behind: nobody can close them from here."""
-        if (loop := asyncio.get_running_loop()) is not self._loop:
-            if self._loop is not None:
-                self._http, self._connection = httpx.AsyncClient() if self._own_http else self._http, None
-            self._loop = loop
 
     def _rpc(self) -> AsyncConnection:
         from lexiseg_client.rpc.connections import AsyncConnection  # gRPC is optional

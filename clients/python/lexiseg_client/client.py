@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Generator, Iterable
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import httpx
 
@@ -43,10 +44,56 @@ if TYPE_CHECKING:
     from lexiseg_client.stubs import segmentation_pb2 as pb
 
 T = TypeVar("T")
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
+OPENING = threading.Lock()  # held while connections are made
 
 
-class Client:
+class ConnectedClient(Generic[H]):
+    """A server and the connections to it, which each process and each event loop opens for itself."""
+
+    _library: type[H]
+    _http: H
+    _connection: Any = None  # of gRPC
+    _place: object = None  # the process or the event loop of the connections; None: there are none yet
+    _is_closed = False
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = TIMEOUT,
+        retry: Retry | None = None,
+        grpc_target: str | None = None,
+        http: H | None = None,
+        channel: grpc.Channel | grpc.aio.Channel | None = None,
+    ) -> None:
+        self._calls = Calls(url, grpc_target, api_key, timeout, retry)
+        if not isinstance(http, self._library | None):
+            raise TypeError(f"http: expected httpx.{self._library.__name__}, got {type(http).__name__}")
+        self._callers_http: H | None = http
+        self._channel: Any = channel
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but the connections. Raises TypeError: the caller brought some."""
+        if self._callers_http is not None or self._channel is not None:
+            raise TypeError("a client with `http` or `channel` cannot be pickled: make it in the process that uses it")
+        return {name: value for name, value in vars(self).items() if name not in ("_http", "_connection", "_place")}
+
+    def _enter(self, place: object) -> None:
+        """Open connections of this place: two processes on one read each other's answers. Raises ClosedClient."""
+        if self._is_closed:
+            raise ClosedClient("the client is closed; make another one")
+        with OPENING:
+            if place != self._place:
+                self._http, self._connection = self._callers_http or self._library(), None
+                self._place = place
+
+
+class Client(ConnectedClient[httpx.Client]):
     """Synchronous client of one lexiseg server. Thread-safe; close it, or use it in a `with` statement.
+
+    It may be pickled, with its key, and used after a fork: each process connects anew.
 
     Args:
         url: `http://localhost:8000` (REST), `grpc://localhost:50051` or `localhost:50051` (gRPC); https and grpcs for
@@ -65,29 +112,11 @@ class Client:
         MissingLibrary: a gRPC address, and gRPC is not installed.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        api_key: str | None = None,
-        timeout: float = TIMEOUT,
-        retry: Retry | None = None,
-        grpc_target: str | None = None,
-        http: httpx.Client | None = None,
-        channel: grpc.Channel | None = None,
-    ) -> None:
-        self._calls = Calls(url, grpc_target, api_key, timeout, retry)
-        if not isinstance(http, httpx.Client | None):
-            raise TypeError(f"http: expected httpx.Client, got {type(http).__name__}")
-        self._http = http or httpx.Client()
-        self._own_http = http is None
-        self._is_closed = False
-        self._channel = channel
-        self._connection: Connection | None = None
-        self._lock = threading.Lock()
-        self.vocabularies: Vocabularies = Vocabularies(self)
-        self.heads: Heads = Heads(self)
-        self.jobs: Jobs = Jobs(self)
+    _library = httpx.Client
+    _connection: Connection | None
+    vocabularies = cached_property(Vocabularies)
+    heads = cached_property(Heads)
+    jobs = cached_property(Jobs)
 
     def __enter__(self) -> Client:
         return self
@@ -98,7 +127,7 @@ class Client:
     def close(self) -> None:
         """Close the connections that this client opened."""
         self._is_closed = True
-        if self._own_http:
+        if self._callers_http is None and self._place == os.getpid():
             self._http.close()
         if self._connection is not None:
             self._connection.close()
@@ -278,8 +307,7 @@ class Client:
 
     def _run(self, call: Call[T]) -> T:
         """Execute a call's steps and return its result. Raises ClosedClient."""
-        if self._is_closed:
-            raise ClosedClient("the client is closed; make another one")
+        self._enter(os.getpid())
         try:
             step = next(call)
             while True:
@@ -310,7 +338,7 @@ class Client:
     def _rpc(self) -> Connection:
         from lexiseg_client.rpc.connections import Connection  # gRPC is optional
 
-        with self._lock:
+        with OPENING:
             if self._connection is None:
                 self._connection = Connection(self._calls.address, self._channel)
             return self._connection

@@ -47,7 +47,7 @@ class ClosedClient(LexisegError, RuntimeError):
 class Unreachable(LexisegError):
     """No server answers, or the connection broke. `is_sent`: whether the request may have reached the server."""
 
-    def __init__(self, message: str, *, is_sent: bool) -> None:
+    def __init__(self, message: str, *, is_sent: bool = True) -> None:  # unpickled by its message, then its members
         super().__init__(message)
         self.is_sent = is_sent
 
