@@ -54,9 +54,9 @@ class AsyncClient(ConnectedClient[httpx.AsyncClient]):
 
     async def aclose(self) -> None:
         """Close the connections that this client opened."""
+        if not self._is_closed:
+            self._enter(asyncio.get_running_loop())  # nobody can close connections of another one from here
         self._is_closed = True
-        if self._place is not asyncio.get_running_loop():
-            return  # nobody can close the connections of another event loop from here
         if self._callers_http is None:
             await self._http.aclose()
         if self._connection is not None:
