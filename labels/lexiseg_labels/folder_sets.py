@@ -6,7 +6,9 @@ ends, leaves what it has done. The pictures can be iterated again without being 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +16,9 @@ from typing import Any, TypeAlias
 from lexiseg_labels.data_set import DataSet, File, Format, Picture
 from lexiseg_labels.errors import LexisegError
 from lexiseg_labels.exports import link_or_copy, write_folder
+from lexiseg_labels.formats import coco
 from lexiseg_labels.json_text import json_text
+from lexiseg_labels.names import numbered
 from lexiseg_labels.segments import read_size, run_lengths, segment_json, segment_of
 
 LEDGER = ".lexiseg.jsonl"
@@ -37,6 +41,25 @@ def _picture_of(row: Mapping[str, Any]) -> Picture:
     return Picture(size=size, segments=[segment_of(entry, size, None) for entry in row["segments"]], **texts)
 
 
+def has_results(folder: Path) -> bool:
+    """Whether it has a ledger or COCO's annotations, or those of earlier releases, which are not gone on with."""
+    return any((folder / name).exists() for name in (LEDGER, coco.ANNOTATIONS, ".lexiseg.json", "annotations.json"))
+
+
+def _folder_for(out: Path, question: Mapping[str, Any]) -> Path:
+    """The folder to write into: `out`, or `out-2` and so on if it holds answers to another question.
+
+    Concurrent processes need a folder each: they would write into each other's ledger.
+    """
+    out = out if out.name not in ("", "..") else Path(os.path.abspath(out))
+    for folder in map(out.with_name, numbered(out.name)):
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+        if question_in(folder) == question or not has_results(folder):
+            return folder
+    raise AssertionError("unreachable")
+
+
 def question_in(folder: Path) -> Any:
     """The question of the ledger in a folder; None: there is none."""
     try:
@@ -48,7 +71,7 @@ def question_in(folder: Path) -> Any:
 
 
 class FolderSet:
-    """The data set in a folder. The ledger of another question is replaced with the first picture.
+    """The data set in a folder, or in FOLDER-2 and so on where another question has one.
 
     `classes` and `things` are of `DataSet`, `question` is JSON; `stamps` is when each picture changed last, by source.
     """
@@ -61,17 +84,17 @@ class FolderSet:
         question: Mapping[str, Any],
         things: Sequence[bool] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder = _folder_for(folder, question)
         self.stamps: dict[str, int] = {}
         self.count = 0
         self._formats = formats
         self._classes, self._things = classes, things
         self._places = {label: place for place, label in enumerate(classes)}
         self._model: str | None = None  # of the first picture
-        self._ledger = folder / LEDGER
+        self._ledger = self.folder / LEDGER
         self._question = question
         self._current: set[tuple[str, int]] = set()  # sources and stamps of the rows that count
-        self._is_begun = question_in(folder) == question
+        self._is_begun = question_in(self.folder) == question
         if self._is_begun:
             with self._ledger.open("r+b") as file:  # a kill may have cut the last line short
                 file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))

@@ -95,14 +95,14 @@ def test_an_interrupted_call_is_continued(client: Client, folder: Path) -> None:
     assert sorted(listed) == ["./images/below/china.png", "./images/china.jpg"]
 
 
-def test_another_question_begins_anew_in_the_same_folder(client: Client, folder: Path) -> None:
-    client.label_folder(folder, CLASSES)
+def test_another_question_leaves_the_folder_of_the_first_as_it_was(client: Client, folder: Path) -> None:
+    outs = [client.label_folder(folder, classes).out for classes in (CLASSES, ["sky"], CLASSES)]
 
-    out = client.label_folder(folder, ["sky"]).out
-
-    coco = COCO(out / "annotations/instances_default.json")
-    assert [entry["name"] for entry in coco.loadCats(coco.getCatIds())] == ["sky"]
-    assert len(coco.getImgIds()) == 2
+    first, second = (COCO(out / "annotations/instances_default.json") for out in outs[:2])
+    assert [out.name for out in outs] == ["photos-coco", "photos-coco-2", "photos-coco"]
+    assert [entry["name"] for entry in first.loadCats(first.getCatIds())] == CLASSES
+    assert [entry["name"] for entry in second.loadCats(second.getCatIds())] == ["sky"]
+    assert len(second.getImgIds()) == 2
 
 
 def test_pictures_that_cannot_be_asked_now_are_no_failures_and_not_in_the_set(client: Client, folder: Path) -> None:

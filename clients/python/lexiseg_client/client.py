@@ -231,8 +231,8 @@ class Client(ConnectedClient[httpx.Client]):
             folder: pictures are found by their suffixes.
             classes: as for `segment`; or use `vocabulary` or `head`.
             to: a format of labels, as coco, yolo or labelme; an error names all of them.
-            out: the data set's folder, where files of another question are replaced; None: next to `folder`, as
-                FOLDER-coco.
+            out: the data set's folder; None: next to `folder`, as FOLDER-coco. Where it holds answers to another
+                question these stay: the set is in OUT-2, as the result's `out` says.
             options: see `MapOptions`; `task="instance"` separates objects of one class.
 
         Raises:

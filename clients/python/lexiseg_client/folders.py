@@ -88,11 +88,11 @@ class Writer:
         except ValueError as error:
             raise ValueError(f"to: {error}") from None
         self.folder: Path = Path(os.path.abspath(folder))
-        self.out: Path = out or self.folder.with_name(f"{self.folder.name}-{to}")
         self._names = Names()
         digest = sha256(json_text(question).encode()).hexdigest()  # examples are as large as their pictures
         about = {"format": to, "classes": list(labels), "digest": digest}
-        self._set = FolderSet(self.out, [kind], labels, about)
+        self._set = FolderSet(out or self.folder.with_name(f"{self.folder.name}-{to}"), [kind], labels, about)
+        self.out: Path = self._set.folder
 
     @property
     def labelled(self) -> int:

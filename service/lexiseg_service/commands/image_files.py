@@ -16,8 +16,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.folder_sets import LEDGER
-from lexiseg_labels.formats import coco
+from lexiseg_labels.folder_sets import has_results
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_service.batch.sources.files import fetch
@@ -27,8 +26,6 @@ from lexiseg_service.image.reader import decode
 from lexiseg_service.settings import Limits
 
 STDIN = "-"
-# Every folder of results has one of them; the others are of earlier releases: their results are not gone on with.
-LEDGER_FILES = (LEDGER, coco.ANNOTATIONS, ".lexiseg.json", "annotations.json")
 TIMEOUT_SECONDS = 30.0  # of each read from a URL
 MAX_REDIRECTS = 5
 
@@ -119,9 +116,7 @@ def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Pa
     beside = out.resolve().parent
     others = re.compile(rf"{re.escape(out.resolve().name)}-[0-9]+")
     results = {out.resolve()} | {
-        folder
-        for folder in beside.iterdir()
-        if others.fullmatch(folder.name) and any((folder / name).exists() for name in LEDGER_FILES)
+        folder for folder in beside.iterdir() if others.fullmatch(folder.name) and has_results(folder)
     }
     return [file for file in files if results.isdisjoint(file.resolve().parents)]
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import typer
@@ -29,7 +28,7 @@ from lexiseg_client import LexisegError, Segmentation
 from lexiseg_client.calling.mapping import map_async
 from lexiseg_labels.data_set import File, Format, Picture, picture_of
 from lexiseg_labels.exports import format_of
-from lexiseg_labels.folder_sets import FolderSet, question_in
+from lexiseg_labels.folder_sets import FolderSet
 from lexiseg_labels.formats import coco_panoptic
 from lexiseg_labels.masks import png
 from lexiseg_labels.names import ROOM, numbered, safe_stem
@@ -41,7 +40,7 @@ from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.header import sniff
 from lexiseg_model.pictures.reader import read
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.image_files import LEDGER_FILES, STDIN, Source
+from lexiseg_service.commands.image_files import STDIN, Source
 from lexiseg_service.commands.local import open_server
 from lexiseg_service.errors import (
     InvalidValue,
@@ -131,9 +130,9 @@ class Results:
         self._formats = [format_named(job.kind)]
         if job.kind == "coco" and job.question.task == "panoptic":
             self._formats.append(coco_panoptic.FORMAT)
-        self.folder = _folder_for(job.out, question)
         things = [entry.thing is not False for entry in classes]
-        self._set = FolderSet(self.folder, self._formats, [entry.name for entry in classes], question, things)
+        self._set = FolderSet(job.out, self._formats, [entry.name for entry in classes], question, things)
+        self.folder = self._set.folder
         self._set.resume()
         self._saved = 0.0
         photographs = {source.path.resolve() for source in job.sources if source.path is not None}
@@ -193,23 +192,6 @@ class Results:
         self._set.write_shared()
         painted = ", and a painted picture each" if self._job.overlay else ""
         return f"{self._formats[0].files}{painted} in {self.folder}/"
-
-
-def _folder_for(out: Path, question: dict[str, Any]) -> Path:
-    """The folder to write into: `out`, or `out-2` and so on if it holds answers to another question.
-
-    Concurrent processes need a folder each: they would write into each other's ledger.
-    """
-    first = out.resolve().name
-    for name in numbered(first):
-        folder = out if name == first else out.with_name(name)
-        if folder.exists() and not folder.is_dir():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
-        if question_in(folder) == question:
-            return folder
-        if not any((folder / name).exists() for name in LEDGER_FILES):
-            return folder
-    raise AssertionError("unreachable")
 
 
 @dataclass
