@@ -252,7 +252,7 @@ def _drawn_pictures(
     values = {name: classes.index(each) for name, each in class_of.items()} | {BACKGROUND: 0}
     train = _pictures([entry for entry in entries if not entry.part.held_out], values)
     held_out = _pictures([entry for entry in entries if entry.part.held_out], values)
-    unusable = [each for part in parts for each in part.unusable]
+    unusable = [*dict.fromkeys(each for part in parts for each in part.unusable)]
     unusable += [f"{files.place_of(file)}: not reviewed" for file in left_out]
     unusable += [f"{files.place_of(file)}: its labels are not read" for file in not_read]
     return OwnPictures(files.folder, classes, train, held_out, tuple(sentences), tuple(unusable))
@@ -276,9 +276,7 @@ def _classes(entries: Sequence[_Entry]) -> tuple[dict[str, str], list[str]]:
 def _sentences(part: LabelFile) -> list[str]:
     sentences = [*part.warnings]
     if part.n_groups:
-        sentences.append(
-            f"{part.n_groups} annotations in {part.listing} are crowds (iscrowd): their pixels are ignored"
-        )
+        sentences.append(f"{part.n_groups} annotations in {part.listing} are crowds (iscrowd), their pixels ignored")
     if count := sum(unknown_pixels(image.size) in image.annotations for image in part.images):
         where = f"{count} of {len(part.images)} photographs in {part.listing}"
         sentences.append(as_text(f"{where} have an annotation of unknown place: what no other explains is ignored"))

@@ -45,6 +45,7 @@ MIN_RECOMMENDED = 8  # photographs below which there is a warning
 MAX_REPORTED = 8  # faults of a kind in a message
 MAX_LISTED = 100  # pictures of a report that are left out
 MAX_WARNINGS = 100
+MIN_SIDE = 16  # pixels; a service takes no smaller picture
 MAX_SHORT_SIDE = 512  # pixels; no method here uses more of a whole picture
 REPORT = "report.json"
 NAMES = "names.json"  # names of the pictures in the set, by split; the place in the list is the number
@@ -210,8 +211,7 @@ class _Writer:
             warnings.append(f"{len(faults)} photographs or masks cannot be used and are left out: {some}")
         warnings += write_groups(self._target, **self._miniatures)
         if self._unknown:
-            no_pixel = f"{len(self._unknown)} photographs, such as {self._unknown[0]}, have no known pixel"
-            warnings.append(f"{no_pixel} and are left out")
+            warnings.append(f"{len(self._unknown)} without a known pixel are left out, such as {self._unknown[0]}")
         if (n_equal := len(self._duplicates)) > 0:
             warnings.append(f"{n_equal} photographs are duplicates, such as {self._duplicates[0]}: each is used once")
         if unused := [name for value, name in pictures.named.items() if value not in present]:
@@ -241,6 +241,8 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
         step()
         try:
             reading = picture.read(len(pictures.classes))
+            if min(reading.mask.shape) < MIN_SIDE:
+                raise DatasetError(f"{picture.image} has a side of {min(reading.mask.shape)} pixels, not {MIN_SIDE}")
         except DatasetError as error:
             faults.append(as_text(str(error)))
             continue

@@ -1,6 +1,7 @@
 """Sets as tools, systems and people leave them: each is read, with the same pixels of the same class."""
 
 import json
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -365,6 +366,14 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     for reason in ("no such file", "stated as 16 x 12, the photograph is 32 x 24", "cannot be read as an image"):
         assert reason in said
     assert str(tmp_path) not in " ".join((*report.warnings, *report.left_out_pictures))
+
+
+def test_a_photograph_that_two_exports_list_is_left_out_once(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    coco(tmp_path)
+    shutil.copy(label_studio(tmp_path, "gone.jpg"), tmp_path / "again.json")
+
+    assert survey(tmp_path).left_out == 1
 
 
 def test_a_folder_of_several_sets_is_refused_by_their_names(tmp_path: Path) -> None:

@@ -60,12 +60,13 @@ def test_a_malformed_class_list_is_refused(classes: object, tmp_path: Path) -> N
 
 
 def faulty(root: Path, count: int) -> Path:
-    """A set in which four pictures cannot be used."""
+    """A set in which five pictures cannot be used."""
     folders(root, count)
     save(root, "1", noise(1), np.zeros((24, 30), np.uint8))
     save(root, "2", noise(2), np.full((24, 32), 9, np.uint8))
     save(root, "3", noise(3), noise(3))
     (root / "images" / "4.jpg").write_bytes(b"nothing")
+    save(root, "5", noise(5, 15, 32), np.zeros((15, 32), np.uint8))
     return root
 
 
@@ -74,16 +75,17 @@ REASONS = (
     "2.jpg: holds 9; expected 0 to 2 and 255",
     "3.png: is of mode RGB; expected one channel",
     "4.jpg: cannot be read as an image",
+    "5.jpg has a side of 15 pixels, not 16",
 )
 
 
 def test_pictures_that_cannot_be_used_are_left_out_with_the_reasons_or_too_few_are_left(tmp_path: Path) -> None:
-    report = prepare(faulty(tmp_path / "mine", 9), tmp_path / "out")
-    with pytest.raises(DatasetError, match="expected at least 4 photographs, the set has 3; 4 are left out") as raised:
-        prepare(faulty(tmp_path / "few", 7), tmp_path / "none")
+    report = prepare(faulty(tmp_path / "mine", 10), tmp_path / "out")
+    with pytest.raises(DatasetError, match="expected at least 4 photographs, the set has 3; 5 are left out") as raised:
+        prepare(faulty(tmp_path / "few", 8), tmp_path / "none")
 
-    assert (report.photographs, report.left_out) == ({"train": 5}, 4)
-    assert any("4 photographs or masks cannot be used and are left out: " in each for each in report.warnings)
+    assert (report.photographs, report.left_out) == ({"train": 5}, 5)
+    assert any("5 photographs or masks cannot be used and are left out: " in each for each in report.warnings)
     for reason in REASONS:
         assert any(reason in each for each in report.left_out_pictures)
         assert reason in str(raised.value)
@@ -187,7 +189,7 @@ def test_a_box_without_an_outline_is_ignored_with_a_warning(empty: object, tmp_p
     ]
     assert pictures.warnings == (
         f"1 of 3 annotations in {tmp_path}/annotations.json are boxes without an outline: their pixels are ignored",
-        f"1 annotations in {tmp_path}/annotations.json are crowds (iscrowd): their pixels are ignored",
+        f"1 annotations in {tmp_path}/annotations.json are crowds (iscrowd), their pixels ignored",
     )
 
 

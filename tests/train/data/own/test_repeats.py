@@ -72,7 +72,7 @@ def test_photographs_of_which_nothing_is_known_are_left_out_and_counted(tmp_path
     prepared = prepare(root, tmp_path / "out")
 
     assert prepared.photographs == {"train": 5}
-    assert any("1 photographs, such as images/blank.jpg, have no known pixel" in each for each in prepared.warnings)
+    assert any("1 without a known pixel are left out, such as images/blank.jpg" in each for each in prepared.warnings)
 
 
 def test_photographs_that_look_alike_are_in_one_fold(tmp_path: Path) -> None:
