@@ -1,7 +1,9 @@
 """The page without a service: `lexiseg site`, from a folder below a server's root, online once."""
 
 import json
+import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -190,6 +192,28 @@ def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context
     expect(page.locator("#corrected")).to_have_text("sky")
     add(page, "zyzzyva")
     expect_result(page, "can only be loaded online")
+
+
+def test_an_update_waits_until_no_page_of_the_version_before_is_open(
+    context: BrowserContext, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "site", tmp_path / "site", copy_function=os.link)
+    served = "async () => (await fetch('playground/video/film.js')).text()"
+    with serving_files(tmp_path) as url:
+        before = opened(context, f"{url}/site/")
+        (name,) = before.evaluate("caches.keys()")
+        film, worker = tmp_path / "site/playground/video/film.js", tmp_path / "site/offline.js"
+        for path, text in ((film, "// new"), (worker, worker.read_text().replace(name.split()[-1], "new"))):
+            path.unlink()  # which others share
+            path.write_text(text)
+        beside = opened(context, f"{url}/site/")
+        until_resolved(beside, "async () => Boolean((await navigator.serviceWorker.getRegistration()).waiting)")
+        of_each = [page.evaluate(served) for page in (before, beside)]
+        for page in (before, beside):
+            page.close()
+        after = opened(context, f"{url}/site/")
+
+        assert [text == "// new" for text in [*of_each, after.evaluate(served)]] == [False, False, True]
 
 
 def test_a_site_says_that_only_a_service_finds_everything(loaded: Page) -> None:

@@ -50,8 +50,8 @@ async function keepOffline() {
     const [some, all] = [loaded, total].map((bytes) => (bytes / 1e6).toFixed(0));
     $("loading-words").textContent = `Loading ${what}, once: ${some} of ${all} MB. Pictures and words may be chosen meanwhile.`;
   };
-  const { installing } = await navigator.serviceWorker.register("./offline.js");
-  if (installing) await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
+  const { installing, active } = await navigator.serviceWorker.register("./offline.js");
+  if (installing && !active) await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
 }
 
 function sent(picture) {

@@ -7,7 +7,7 @@ const scope = /** @type {any} */ (self);
 const SITE = scope.registration.scope; // part of the cache's name: other pages of the origin have caches, too
 const CACHE = `${SITE} {version}`;
 
-scope.addEventListener("install", (event) => event.waitUntil(keepAll().then(() => scope.skipWaiting())));
+scope.addEventListener("install", (event) => event.waitUntil(keepAll())); // no skipWaiting: an open page loads further files of its own version
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
 scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(response(event)));
 
