@@ -98,24 +98,24 @@ class Scores(nn.Module):
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
         exceeded = torch.maximum(self.log_scale.exp() * self.bound, common.amax(0))
-        own, presence = _with_taught(best, most, exceeded, products, learned, text)
+        scores = self._together(best, pixels[0].float(), company, learned, text)
+        own, presence = _with_taught(scores, most, exceeded, products, learned, text)
         parts = AskedParts(torch.cat([is_part, is_part[:1] * 0]) > 0, part, divided, dividing, part < 0)
         divisions = teaching.products_of(pixels[0].float(), middle[0].float(), dividing).flatten(1)
-        own = self._competing(own, pixels[0].float(), company, parts, divisions)
+        own = divide_wholes(own, parts, divisions, share_of(self.together, company))
         listed = most.scatter(0, learned, presence)
         listed = torch.where(parts.is_part, presence_of_parts(listed, own, part, own[divided], exceeded), listed)
         most, own = torch.cat([listed[:-1], most[-1:]]), own[:-1]
         falls = falls_by * gives_way(own, most[:-1], classes > 0)
         rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
-        size = pixels.shape[2:]
-        return rows.view(-1, *size), most, common.logsumexp(0).view(size)
+        return rows.view(-1, *pixels.shape[2:]), most, common.logsumexp(0).view(pixels.shape[2:])
 
-    def _competing(self, own: Tensor, pixels: Tensor, company: Tensor, parts: AskedParts, divisions: Tensor) -> Tensor:
-        """Scores [K, h * w] of classes, of which the first ones compete as in a question."""
-        apart = torch.ones_like(own[:, 0]).cumsum(0)[:, None] > company
-        question, share = own.masked_fill(apart, ABSENT), share_of(self.together, company)
-        drawn = together(question, pixels, self.log_scale.exp(), self.together, share)
-        return torch.where(apart, own, divide_wholes(drawn, parts, divisions, share))
+    def _together(self, best: Tensor, pixels: Tensor, company: Tensor, learned: Tensor, text: Tensor) -> Tensor:
+        """Scores [K + 1, h * w] of classes, of which the first ones compete as in a question, and those of a head."""
+        is_asked = torch.ones_like(best[:, 0]).cumsum(0) <= company
+        is_taught = (text < 1).any()  # in this picture; otherwise words answer for a head
+        of_head = (torch.zeros_like(best[:, 0]).index_fill(0, learned, 1.0) > 0) & is_taught
+        return together(best, pixels, self.log_scale.exp(), self.together, [is_asked & ~of_head, is_asked & of_head])
 
     def _of_texts(
         self, pixels: Tensor, middle: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, shifts: Tensor

@@ -2,13 +2,14 @@
 
 A class's score in a cell is the scaled cosine with its best text, plus the log presence in the whole image; words of
 training, and in part words near them, add a learned direction. The words of a question are then drawn together: low
-scores are raised, and mixed with the likeness to a word's own surest cells. Cells of a whole are divided between it and
-its parts.
+scores are raised, and mixed with the likeness to a word's own surest cells. Classes of a head are a question of their
+own, as in its lessons. Cells of a whole are divided between it and its parts.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -74,18 +75,22 @@ def share_of(rule: TogetherRule, n_words: Tensor) -> Tensor:
     return (n_words > 1) * ((rule.until - n_words) / (rule.until - rule.full)).clamp(0, 1)
 
 
-def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, share: Tensor) -> Tensor:
-    """Scores [K, ...] of words in company, by their own and the embeddings [D, ...] of cells; `share` [] of the rule
-    holds."""
+def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, questions: Sequence[Tensor]) -> Tensor:
+    """Scores [K, ...] of words in company, by their own and the embeddings [D, ...] of cells. `questions`: which words
+    [K] are of each; those of none keep their scores."""
     flat, maps = scores.flatten(1), pixels.flatten(1)
     n = flat.shape[1]
     surest, places = flat.topk((n + rule.prototype - 1) // rule.prototype, dim=1)
     height = surest[:, : (n + rule.surest - 1) // rule.surest].mean(1)
-    raised = rule.raised * (height.amax(0) - height).clamp_max(rule.most)
+    best, share = height, torch.zeros_like(height)
+    for members in questions:
+        best = torch.where(members, height.masked_fill(~members, -torch.inf).amax(0), best)
+        share = torch.where(members, share_of(rule, members.to(height).sum()), share)
+    raised = rule.raised * (best - height).clamp_max(rule.most)
     own = maps.index_select(1, places.flatten()).view(len(maps), *places.shape).mean(2).T  # [K, D]
     length = own.norm(dim=1, keepdim=True)  # the mean likeness of the surest cells, where both stay equally high
     levels = surest.mean(1, keepdim=True) - scale * length + (raised / rule.mixed)[:, None]
-    mixed = flat.lerp((own / length * scale) @ maps + levels, rule.mixed * share)
+    mixed = flat.lerp((own / length * scale) @ maps + levels, rule.mixed * share[:, None])
     return mixed.view(scores.shape)
 
 

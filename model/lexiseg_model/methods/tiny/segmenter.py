@@ -45,7 +45,7 @@ from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.parts import asked_parts, divide_wholes, presence_of_parts
 from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import Competing, RowsOf, TextBank, TextRows, Unfamiliar
+from lexiseg_model.segmenter import Competing, LearnedClasses, RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, Learned, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
 from lexiseg_model.vocabulary.glosses import with_senses
@@ -198,30 +198,32 @@ class TinySegmenter(MaskSide, Exportable):
     def _competing(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
         """As `_scored`, of classes that are asked for together."""
         pixels = self._pixels(features)
-        scores, presence = self._scored(features, bank, pixels)
-        n_listed, rule = bank.n_classes - bank.n_background, self.settings.together
-        share, listed = share_of(rule, torch.tensor(n_listed)), scores[:n_listed]
-        if share > 0:  # otherwise scores keep their bits
-            scale = scores.new_tensor(self._scale)
-            pixels = enlarged(pixels, scores.shape[1:])
-            listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
-            if bank.parts is not None and len(bank.parts.part):
-                maps = pixels, features.tensors[MIDDLE].to(pixels)
-                products = teaching.products_of(*maps, bank.parts.directions)
-                listed.copy_(divide_wholes(listed, bank.parts, products, share.to(scores)))
-        if bank.parts is not None:
-            flat, exceeded = listed.flatten(1), reference(scores, n_listed, self.background).flatten()
-            rows = bank.parts.is_part.nonzero()[:, 0]
-            places = bank.parts.is_part.cumsum(0)[bank.parts.part] - 1  # among these rows
-            presence[rows] = presence_of_parts(presence[rows], flat[rows], places, flat[bank.parts.whole], exceeded)
+        scores, presence = self._scored(features, bank, pixels, are_together=True)
+        if bank.parts is None:
+            return scores, presence
+        n_listed = bank.n_classes - bank.n_background
+        listed = scores[:n_listed]
+        share = share_of(self.settings.together, torch.tensor(n_listed))
+        if share > 0 and len(bank.parts.part):
+            maps = enlarged(pixels, scores.shape[1:]), features.tensors[MIDDLE].to(pixels)
+            products = teaching.products_of(*maps, bank.parts.directions)
+            listed.copy_(divide_wholes(listed, bank.parts, products, share.to(scores)))
+        flat, exceeded = listed.flatten(1), reference(scores, n_listed, self.background).flatten()
+        rows = bank.parts.is_part.nonzero()[:, 0]
+        places = bank.parts.is_part.cumsum(0)[bank.parts.part] - 1  # among these rows
+        presence[rows] = presence_of_parts(presence[rows], flat[rows], places, flat[bank.parts.whole], exceeded)
         return scores, presence
 
-    def _scored(self, features: Features, bank: TextBank, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def _scored(
+        self, features: Features, bank: TextBank, pixels: Tensor, *, are_together: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The scores [K, h, w] of the unit embeddings [D, h, w], and the presence [K] in the whole image."""
         of_texts = self._presence_of_texts(features, bank)
         scores = self._scores_of(pixels, features.tensors[MIDDLE], bank, of_texts)
         presence = bank.best_of_texts(of_texts)
         learned = None if bank.learned is None else teaching.learned_in(bank.learned, features)
+        if are_together:
+            self._draw_together(scores[: bank.n_classes - bank.n_background], pixels, learned)
         if learned is not None:
             products = teaching.cell_products(features, learned.directions)
             scores = enlarged(scores, products.shape[1:])
@@ -229,6 +231,16 @@ class TinySegmenter(MaskSide, Exportable):
             rows = torch.from_numpy(learned.classes).to(self._device)
             presence = presence.index_copy(0, rows, _surest(above.flatten(1)))
         return scores, presence
+
+    def _draw_together(self, listed: Tensor, pixels: Tensor, learned: LearnedClasses | None) -> None:
+        """Overwrite the scores [K, h, w] of classes; those of a head are a question of their own, as in lessons."""
+        of_head = torch.zeros(len(listed), dtype=torch.bool)
+        if learned is not None:
+            of_head[[*learned.classes, *learned.by_words]] = True
+        rule, both = self.settings.together, (~of_head, of_head)
+        questions = [members.to(listed.device) for members in both if share_of(rule, members.sum()) > 0]
+        if questions:  # otherwise scores keep their bits
+            listed.copy_(together(listed, pixels, listed.new_tensor(self._scale), rule, questions))
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""

@@ -118,7 +118,7 @@ def test_a_word_that_another_one_exceeds_everywhere_is_found(side: int) -> None:
     pixels = torch.stack([is_left, ~is_left]).float()  # two kinds of cells
     by_itself = torch.stack([torch.where(is_left, 10.0, 9.0), torch.where(is_left, 2.0, 5.0)])
 
-    both = together(by_itself, pixels, torch.tensor(13.0), RULE, torch.tensor(1.0))
+    both = together(by_itself, pixels, torch.tensor(13.0), RULE, [torch.tensor([True, True])])
 
     assert (by_itself.argmax(0) == 0).all()
     assert torch.equal(both.argmax(0) == 0, is_left)

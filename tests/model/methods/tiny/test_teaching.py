@@ -125,19 +125,19 @@ def by_runtime(request: pytest.FixtureRequest, photographs: Photographs) -> tupl
     return model, model.encode(photographs["coffee"], TAUGHT)
 
 
-def test_words_that_were_not_taught_keep_their_bits(
-    by_runtime: tuple[TinySegmenter, Features], taught: ClassEntry
+def test_words_and_a_head_have_the_scores_that_they_have_without_each_other(
+    by_runtime: tuple[TinySegmenter, Features], taught: ClassEntry, head: Head
 ) -> None:
     model, features = by_runtime
-    known = ClassEntry("spoon"), ClassEntry("table")
+    words = ClassEntry("spoon"), ClassEntry("table")
+    of_head = taught, ClassEntry("cup", learned=Learned(b"", 1.0, head.digest))
 
-    without, beside = (
-        model.class_scores(features, bank_of(model, Vocabulary((*known, last)), KnownRows(model)))
-        for last in (ClassEntry(NAME), taught)
+    both, only_words, only_head = (
+        model.competing(features, bank_of(model, Vocabulary(classes, None), KnownRows(model)), "none").classes
+        for classes in ((*words, *of_head), words, of_head)
     )
 
-    assert torch.equal(beside[:2], without[:2])
-    assert not torch.equal(beside[2], without[2])
+    torch.testing.assert_close(both, torch.cat([only_words, only_head]), atol=1e-4, rtol=1e-5)
 
 
 def test_a_taught_class_takes_no_cell_that_words_give_to_a_class_of_its_head_without_pictures(
