@@ -173,7 +173,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
 
 def main() -> None:
     from lexiseg_model.errors import ModelError
-    from lexiseg_model.files.names import on_one_line
     from lexiseg_service.errors import ServiceError
 
     gc.set_threshold(20_000)  # by default 700 new objects begin a collection, an eighth of the time that a start takes
@@ -184,8 +183,9 @@ def main() -> None:
     try:
         app()
     except (ModelError, ServiceError) as error:
-        # Names in a stranger's data set may steer a terminal.
-        typer.echo("\n".join(map(on_one_line, f"lexiseg: {error}".split("\n"))), err=True)
+        from lexiseg_model.command_line.bar import echo
+
+        echo(f"lexiseg: {error}", err=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:  # during the start of a command
         raise SystemExit(130) from None

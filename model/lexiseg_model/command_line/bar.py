@@ -1,4 +1,4 @@
-"""Progress of a command on standard error: a bar on a terminal, else a line every 30 seconds and at the end."""
+"""What a command prints: its lines, and progress on standard error, by a bar or a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from lexiseg_model.files.names import on_one_line
+
 LINE_SECONDS = 30.0  # between lines
+
+
+def echo(lines: str, err: bool = False) -> None:
+    """Print lines; a name in them that a stranger chose steers no terminal."""
+    typer.echo("\n".join(map(on_one_line, lines.split("\n"))), err=err)
 
 
 class Bar:

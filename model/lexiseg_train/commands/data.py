@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.bar import bar_of, echo
 from lexiseg_model.command_line.options import Classes, Grouped, JsonReport, VocabularyName, output_folder, write_json
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
@@ -84,16 +84,16 @@ def _print_problems(name: str, checked_set: Checked, examples: int) -> None:
     from lexiseg_train.data.preparing.checking import ERRORS, WARNINGS
 
     counts = ", ".join(f"{split} {count:,}" for split, count in checked_set.photographs.items()) or "nothing"
-    typer.echo(f"{name}: {counts}")
+    echo(f"{name}: {counts}")
     for kind, problems in checked_set.by_kind().items():
         meaning = ERRORS.get(kind) or WARNINGS[kind]
-        typer.echo(f"  {'error' if kind in ERRORS else 'look at'}: {kind}, {len(problems):,} times: {meaning}")
+        echo(f"  {'error' if kind in ERRORS else 'look at'}: {kind} ({len(problems):,}): {meaning}")
         for problem in problems[:examples]:
-            typer.echo(f"    {problem.file}{': ' * bool(problem.detail)}{problem.detail}")
+            echo(f"    {problem.file}{': ' * bool(problem.detail)}{problem.detail}")
         if len(problems) > examples > 0:
-            typer.echo(f"    and {len(problems) - examples:,} more")
+            echo(f"    and {len(problems) - examples:,} more")
     if not checked_set.problems:
-        typer.echo("  nothing is wrong with it")
+        echo("  nothing is wrong with it")
 
 
 @app.command("pack")
@@ -128,11 +128,11 @@ def pack_data(
         origin = ", ".join(str(path.resolve()) for path in sources)
         packed = pack_pairs(pairs, origin, target, per_shard, side, bar.step)
     earlier = f", {packed.earlier:,} of the source's pairs were done before" * bool(packed.earlier)
-    typer.echo(f"{target}: {packed.pairs:,} pairs in {packed.shards:,} shards{earlier}")
+    echo(f"{target}: pairs {packed.pairs:,}, shards {packed.shards:,}{earlier}")
     if packed.broken:
-        typer.echo(f"{len(packed.broken):,} are broken and lie in {target / QUARANTINE}, each with its reason; such as")
+        echo(f"{len(packed.broken):,} are broken and lie in {target / QUARANTINE}, each with its reason; such as")
         for skipped in packed.broken[:3]:
-            typer.echo(f"  {skipped.name}: {skipped.reason}")
+            echo(f"  {skipped.name}: {skipped.reason}")
 
 
 @app.command("pseudo-label", cls=Grouped)
@@ -182,9 +182,9 @@ def pseudo_label(
     with bar_of(str(target), len(images)) as bar:
         labels = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
     earlier = f", {labels.earlier:,} were there before" * bool(labels.earlier)
-    typer.echo(f"{target / split}: {labels.n_new:,} masks by {segmenter.card.name}{earlier}")
+    echo(f"{target / split}: masks by {segmenter.card.name}: {labels.n_new:,}{earlier}")
     if labels.skips:
-        typer.echo(labels.skips.summary())
+        echo(labels.skips.summary())
 
 
 @app.command("entities")
@@ -225,9 +225,9 @@ def find_entities(
     with bar_of(str(listing), sum(pairs.sizes)) as bar:
         counts = write_entities(pairs, listing, describe, workers, bar.step)
     earlier = f", {counts.before:,} were there before" * bool(counts.before)
-    typer.echo(f"{listing}: {counts.new:,} pairs{earlier}")
+    echo(f"{listing}: pairs {counts.new:,}{earlier}")
     if counts.failed:
-        typer.echo(f"{counts.failed:,} failed and are asked again next time: {listing}.failed says why")
+        echo(f"{counts.failed:,} failed and are asked again next time: {listing}.failed says why")
 
 
 @app.command("import")
@@ -271,10 +271,9 @@ def import_data(
             report = survey(source, root, bar.step)
         else:
             report = prepare(source, target, None, root, bar.step, least)
-    for line in report.lines():
-        typer.echo(line)
+    echo("\n".join(report.lines()))
     for warning in report.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
     write_json(json, asdict(report))
     require_enough(report, least)
 
@@ -303,10 +302,10 @@ def list_licences(
     from lexiseg_train.data.licences import FREE_TERMS, write_licences
 
     counts = write_licences(root, listings)
-    typer.echo(f"{root / FREE_TERMS}: {counts.free.total():,} photographs may be used")
+    echo(f"{root / FREE_TERMS}: photographs that may be used: {counts.free.total():,}")
     for licence, count in counts.free.most_common():
-        typer.echo(f"  {count:,}: {licence}")
-    typer.echo(f"left out: {counts.refused:,} by their licence, {counts.unknown:,} that no list names")
+        echo(f"  {count:,}: {licence}")
+    echo(f"left out: {counts.refused:,} by their licence, {counts.unknown:,} that no list names")
 
 
 @app.command("oracle")
@@ -348,5 +347,5 @@ def measure_oracle(
     for name, candidate in ((tower, maker), ("colours", colour_maker(settings, patch))):
         with bar_of(f"{name} on {dataset}", len(labelled.samples)) as bar:
             figures[name] = round(oracle_miou(candidate, labelled, side, bar.step), 2)
-        typer.echo(f"{dataset}/{split}, {len(labelled.samples):,} photographs, {name}: {figures[name]} % mIoU")
+        echo(f"{dataset}/{split}, {len(labelled.samples):,} photographs, {name}: {figures[name]} % mIoU")
     write_json(json, {"dataset": dataset, "masks": masks, "miou": figures})

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.bar import bar_of, echo
 from lexiseg_model.command_line.options import output_folder
 from lexiseg_model.errors import DatasetError, ModelError
 from lexiseg_model.files.sandbox import Limits, Sandbox, end_process
@@ -64,18 +64,18 @@ def prepare_data(
     vocabulary = read_words(words) if words is not None else None
 
     def unpacking(archive: object) -> None:
-        typer.echo(f"unpacking {archive} ...", err=True)
+        echo(f"unpacking {archive} ...", err=True)
 
     with bar_of(name) as bar:
         prepared = prepare(official_set(name), source, target, own, unpacking, bar.expect, bar.step, vocabulary)
     counts = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
-    typer.echo(f"{prepared.folder}: {counts}")
+    echo(f"{prepared.folder}: {counts}")
     for split, reason in prepared.missing.items():
-        typer.echo(f"{split} is not whole: {reason}" if own else f"{split} is not there: {reason}", err=True)
+        echo(f"{split} is not whole: {reason}" if own else f"{split} is not there: {reason}", err=True)
     for skipped in prepared.skipped[:3]:
-        typer.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
+        echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
     if len(prepared.skipped) > 3:
-        typer.echo(f"and {len(prepared.skipped) - 3:,} more", err=True)
+        echo(f"and {len(prepared.skipped) - 3:,} more", err=True)
 
 
 @app.command("fetch")
@@ -133,7 +133,7 @@ def main() -> None:
     try:
         app()
     except (ModelError, OSError) as error:
-        typer.echo(f"lexiseg: {error}", err=True)
+        echo(f"lexiseg: {error}", err=True)
         raise SystemExit(1) from None
 
 

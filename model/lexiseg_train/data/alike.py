@@ -103,7 +103,7 @@ def alike_groups(miniatures: Sequence[Miniature]) -> NDArray[np.int64]:
 def split_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """Groups [P] of which a split may part none; one of more than half of all, as of a fixed camera, is resolved."""
     counts = np.bincount(groups, minlength=len(groups))
-    large = counts[groups] > len(groups) / 2
+    large = counts[groups] > max(len(groups) / 2, 1)
     return np.where(large, np.arange(len(groups)) + len(groups), groups)
 
 

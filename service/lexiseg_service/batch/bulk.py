@@ -23,7 +23,7 @@ import typer
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.store import absolute
-from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.bar import bar_of, echo
 from lexiseg_model.errors import ModelError, OptionError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Vocabulary
@@ -129,12 +129,10 @@ def run(
         return status
     n_rows, failures = count_rows(rows, size)
     rows.remove_unfinished()
-    typer.echo(
-        f"{n_rows:,} inputs, {n_rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows"
-    )
+    echo(f"{n_rows:,} inputs, {n_rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows")
     for name, write in writers.items():
         write(job, rows, size)
-        typer.echo(f"{name}: {destination}/{name}")
+        echo(f"{name}: {destination}/{name}")
     return 0
 
 
@@ -191,7 +189,7 @@ def _read_resolution(rows: Destination, question_input: Question, settings: Sett
         is_same = False
     if not is_same:
         changed = "its words, head or model have changed since; name another folder for the new ones"
-        typer.echo(f"lexiseg: {rows.url} goes on with the question of its beginning: {changed}", err=True)
+        echo(f"lexiseg: {rows.url} goes on with the question of its beginning: {changed}", err=True)
     return first
 
 
@@ -216,12 +214,12 @@ def segment_chunks(
                 if too_many:
                     break
     except KeyboardInterrupt:
-        typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
+        echo("lexiseg: stopped; the same command goes on with the rest", err=True)
         return INTERRUPTED_STATUS
     for reason in reasons:
-        typer.echo(f"lexiseg: {reason}", err=True)
+        echo(f"lexiseg: {reason}", err=True)
     if too_many:
-        typer.echo(
+        echo(
             f"lexiseg: ended early: {failures:,} of {fresh:,} pictures failed, more than "
             f"{max_rate:.0%}; with --retry-failed the same command tries them again",
             err=True,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lexiseg_model.command_line.bar import echo
 from lexiseg_model.command_line.options import Grouped, Server
 from lexiseg_service.commands.options import check_server, takes_settings
 from lexiseg_service.settings import Settings
@@ -52,7 +53,7 @@ def list_heads(context: typer.Context, settings: Settings, server: Server = None
         kept = run_with(local.store, local.list_all(""))
         listed = [head_of(each) for each in orjson.loads(orjson.dumps(kept))]  # as `GET /v1/heads` lists them
     for head in listed:
-        typer.echo(line_of(head))
+        echo(line_of(head))
 
 
 @heads.command(cls=Grouped)
@@ -94,7 +95,7 @@ def check_kept(context: typer.Context, server: str | None, settings: Settings) -
 def line_of(head: Head) -> str:
     expires = f", until {head.expires}" if head.expires else ""
     passes = f", {head.image_passes} image passes" if head.image_passes > 1 else ""
-    return f"{head.name}@{head.version}: {head.pictures} pictures, {head.model}{passes}{expires}"
+    return f"{head.name}@{head.version}: pictures {head.pictures}, {head.model}{passes}{expires}"
 
 
 def _local_heads(settings: Settings) -> Heads:
@@ -135,7 +136,7 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
     with TemporaryDirectory(prefix="lexiseg-") as place:
         reviewed = asyncio.run(reviewed_set.read(source, Path(place), IMPORT))
     for warning in reviewed.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
     pictures = [
         Picture(
             each.jpeg,
@@ -147,11 +148,11 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
     ]
     with open_server(server, settings, "semantic") as connection:
         head = connection.teach(name, reviewed.classes, pictures)
-    typer.echo(line_of(head))
+    echo(line_of(head))
     for entry in head.classes:
         shares = entry.iou_range or [share for share in [entry.iou_taught] if share is not None]
         taught = " to ".join(f"{share:.1f}" for share in shares)
         iou = f", IoU {entry.iou_words:.1f} by words, {taught} as taught" if taught else ""
         wants = f"; {entry.wants} more would help" if entry.wants else ""
         origin = "; found by words" if entry.kept else ""
-        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{origin}{wants}")
+        echo(f"  {entry.name}: pictures {entry.pictures}{iou}{origin}{wants}")

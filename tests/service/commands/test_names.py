@@ -39,7 +39,7 @@ def test_every_photograph_has_its_files(lexiseg: CommandLine, album: Path, tmp_p
     names = [path.name for path in (tmp_path / "out").rglob("*")]
     assert sorted(name for name in names if name.startswith("caf_")) == ["caf_-1-sky.png", "caf_-2-building.png"]
     assert [len([name for name in names if name.startswith(each)]) for each in ("nnn", "a_b")] == [2, 2]
-    assert "5 of 5 images, 5 of them before" in lexiseg(*command).out
+    assert "images 5 of 5, 5 of them before" in lexiseg(*command).out
 
 
 def test_names_in_the_data_set_of_a_stranger_steer_no_terminal(lexiseg: CommandLine, tmp_path: Path) -> None:
@@ -47,11 +47,17 @@ def test_names_in_the_data_set_of_a_stranger_steer_no_terminal(lexiseg: CommandL
     (folder := tmp_path / "set").mkdir()
     (folder / "b.jpg").write_bytes(b"")
     (folder / "\x1b]0;title\x07.json").write_text(json.dumps(listed))
+    (labelled := tmp_path / "labelled").mkdir()
+    (labelled / "b.jpg").write_bytes(pictures.encoded(pictures.small("china", 64), "JPEG"))
+    box = {"label": "\x1b[31mcat", "points": [[4, 4], [50, 4], [50, 40]], "shape_type": "polygon"}
+    (labelled / "b.json").write_text(json.dumps({"imagePath": "b.jpg", "shapes": [box]}))
 
-    outcome = lexiseg("data", "import", folder, tmp_path / "out")
+    refused = lexiseg("data", "import", folder, tmp_path / "out")
+    imported = lexiseg("data", "import", labelled, "--dry-run", "--least", 1)
 
-    assert "_]0;title_.json is not a file of COCO's instances" in outcome.err
-    assert "\x1b" not in outcome.err
+    assert "_]0;title_.json is not a file of COCO's instances" in refused.err
+    assert "  _[31mcat: photographs 1, " in imported.out
+    assert not any("\x1b" in text for text in (refused.err, imported.out, imported.err))
 
 
 def test_a_name_that_the_folder_of_results_refuses_costs_itself(
@@ -70,7 +76,7 @@ def test_a_name_that_the_folder_of_results_refuses_costs_itself(
 
     assert outcome.status == 1
     assert "no file can be called so in the folder of results: Invalid or incomplete multibyte" in outcome.err
-    assert "4 of 5 images" in outcome.out
+    assert "images 4 of 5" in outcome.out
 
 
 def test_bulk_has_a_row_and_the_files_of_each(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
@@ -132,5 +138,5 @@ def test_pairs_of_a_table_of_any_bytes_are_packed(lexiseg: CommandLine, album: P
 
     outcome = lexiseg("data", "pack", listing, tmp_path / "shards")
 
-    assert "2 pairs in 1 shards" in outcome.out, outcome.err
+    assert "pairs 2, shards 1" in outcome.out, outcome.err
     assert "1 are broken" in outcome.out

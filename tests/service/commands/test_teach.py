@@ -30,8 +30,8 @@ def test_a_set_of_a_tool_is_a_head(lexiseg: CommandLine, tmp_path: Path) -> None
 
     assert outcome.status == 0, outcome.err
     first, of_class = outcome.out.splitlines()
-    assert ": 3 pictures, tiny@" in first
-    assert of_class == "  gadget: 3 pictures; found by words; 7 more would help"  # they are alike
+    assert ": pictures 3, tiny@" in first
+    assert of_class == "  gadget: pictures 3; found by words; 7 more would help"  # they are alike
     assert kept(tmp_path) == ["gadgets"]
 
 
@@ -48,8 +48,8 @@ def test_a_file_of_labels_teaches_what_is_reviewed_and_says_what_is_left_out(
     outcome = lexiseg("teach", tmp_path / "set/project.json", "--name", "gadgets", "--state-dir", tmp_path / "state")
 
     assert outcome.status == 0, outcome.err
-    assert ": 1 pictures, tiny@" in outcome.out
-    assert "warning: 2 of 3 photographs are not marked as reviewed and are left out, such as 1.jpg" in outcome.err
+    assert ": pictures 1, tiny@" in outcome.out
+    assert "warning: photographs that are not marked as reviewed, left out: 2 of 3, such as 1.jpg" in outcome.err
 
 
 def test_a_set_of_boxes_alone_is_refused_and_says_that_it_has_no_outlines(lexiseg: CommandLine, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_heads_are_listed_and_deleted_here_and_at_a_server(lexiseg: CommandLine,
     here = lexiseg("heads", "list", "--state-dir", state)
     deleted_here = lexiseg("heads", "delete", "spoons", "--state-dir", state)
 
-    lines = [line for line in at_server.out.splitlines() if line.endswith(": 1 pictures, colours@1")]  # others are logs
+    lines = [line for line in at_server.out.splitlines() if line.endswith(": pictures 1, colours@1")]  # others are logs
     assert [line.partition("@")[0] for line in lines] == ["mugs", "plates", "spoons"]
     assert here.out.splitlines() == [lines[0], lines[2]]
     assert (deleted.status, deleted_here.status) == (0, 0)

@@ -41,7 +41,7 @@ def test_a_set_that_is_unfit_ends_with_1_and_says_why(lexiseg: CommandLine, pets
     outcome = lexiseg("data", "check", pets, "--json", tmp_path / "found.json")
 
     assert outcome.status == 1
-    assert "error: size, 1 times: a mask of another size than its photograph; training skips it" in outcome.out
+    assert "error: size (1): a mask of another size than its photograph; training skips it" in outcome.out
     assert f"{pets}/train/masks/a.png: 4 x 4, its photograph 6 x 4" in outcome.out
     found = json.loads((tmp_path / "found.json").read_text())[str(pets)]["problems"]
     assert sorted(entry["kind"] for entry in found) == ["empty class", "one value", "size"]
@@ -65,7 +65,7 @@ def test_an_archive_is_surveyed_before_it_is_imported(lexiseg: CommandLine, tmp_
     assert outcome.status == 0
     assert outcome.out.splitlines() == [
         "masks: photographs train 5; 0 left out",
-        "  cat: 5 photographs, 33.3 %",
+        "  cat: photographs 5, 33.3 %",
         "  of all pixels background 66.7 %, unknown 0.0 %",
     ]
     report = json.loads((tmp_path / "report.json").read_bytes())
@@ -128,11 +128,11 @@ def test_captions_are_parsed_beside_their_set(lexiseg: CommandLine, tmp_path: Pa
     outcome = lexiseg("data", "entities", pairs, "--parser", "plain")
 
     assert outcome.status == 0
-    assert outcome.out == f"{pairs}/entities.jsonl: 2 pairs\n"
+    assert outcome.out == f"{pairs}/entities.jsonl: pairs 2\n"
     first = json.loads((pairs / "entities.jsonl").read_text().splitlines()[0])
     assert first["name"] == "images/000.jpg"
     assert first["entities"] == ["red square", "red", "grey"]
-    assert "0 pairs, 2 were there before" in lexiseg("data", "entities", pairs, "--parser", "plain").out
+    assert "pairs 0, 2 were there before" in lexiseg("data", "entities", pairs, "--parser", "plain").out
 
 
 def test_colours_that_are_the_classes_reach_all_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:
@@ -168,13 +168,11 @@ def test_shards_are_written_and_what_is_broken_is_told(lexiseg: CommandLine, tab
     outcome = lexiseg("data", "pack", table, tmp_path / "shards")
 
     assert outcome.status == 0
-    assert (
-        f"{tmp_path}/shards: 1 pairs in 1 shards\n1 are broken and lie in {tmp_path}/shards/quarantine" in outcome.out
-    )
+    assert f"{tmp_path}/shards: pairs 1, shards 1\n1 are broken and lie in {tmp_path}/shards/quarantine" in outcome.out
     assert f"  {tmp_path}/b.png: cannot be read as an image" in outcome.out
     assert outcome.err.startswith(f"{tmp_path}/shards: 2 of 2, ")
     again = lexiseg("data", "pack", table, tmp_path / "shards")
-    assert "1 pairs in 1 shards, 2 of the source's pairs were done before" in again.out
+    assert "pairs 1, shards 1, 2 of the source's pairs were done before" in again.out
 
 
 def test_a_set_is_laid_out_and_what_is_not_there_is_said(lexiseg: CommandLine, tmp_path: Path) -> None:
@@ -199,12 +197,12 @@ def test_a_model_labels_a_folder(lexiseg: CommandLine, photographs: Path, tmp_pa
 
     outcome = lexiseg("data", "pseudo-label", photographs, tmp_path / "labelled", *words)
 
-    assert (outcome.status, outcome.out) == (0, f"{tmp_path}/labelled/train: 1 masks by tiny\n"), outcome.err
+    assert (outcome.status, outcome.out) == (0, f"{tmp_path}/labelled/train: masks by tiny: 1\n"), outcome.err
     mask = np.asarray(Image.open(tmp_path / "labelled/train/masks/china.png"))
     assert mask[0].mean() < 0.2  # sky above
     assert 0.2 < mask.mean() < 0.6  # the building and what is nearer to it than to the sky
     again = lexiseg("data", "pseudo-label", photographs, tmp_path / "labelled", *words)
-    assert again.out == f"{tmp_path}/labelled/train: 0 masks by tiny, 1 were there before\n"
+    assert again.out == f"{tmp_path}/labelled/train: masks by tiny: 0, 1 were there before\n"
 
 
 def test_the_classes_of_a_set_are_asked_with_its_background(
@@ -229,7 +227,7 @@ def test_photographs_that_a_company_may_train_on_are_listed(lexiseg: CommandLine
     outcome = lexiseg("data", "licences", tmp_path, listing)
 
     assert outcome.out.splitlines() == [
-        f"{tmp_path}/licences.csv: 1 photographs may be used",
+        f"{tmp_path}/licences.csv: photographs that may be used: 1",
         f"  1: {terms['url']}",
         "left out: 0 by their licence, 0 that no list names",
     ]

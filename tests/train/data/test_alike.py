@@ -58,6 +58,7 @@ def test_photographs_that_are_alike_by_way_of_another_are_one_group() -> None:
         ([0, 0, 2, 2, 4], [0, 0, 2, 2, 4]),
         ([0, 0, 2, 2], [0, 0, 2, 2]),  # two cameras
         ([0, 0, 0, 3], [4, 5, 6, 3]),  # one camera, and another photograph
+        ([0], [0]),
     ],
 )
 def test_a_group_of_most_photographs_is_resolved_for_a_split(groups: list[int], expected: list[int]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lexiseg_model.command_line.bar import echo
 from lexiseg_model.command_line.options import Background, Classes, Grouped, JsonReport, VocabularyName, write_json
 from lexiseg_train.commands.program import Program
 
@@ -45,13 +46,13 @@ def compare(
     figures = compare_models((a, b), folder, class_list, program)
     write_json(json, figures)
     photographs, share = figures["photographs"], figures["agreement"]
-    typer.echo(f"{a} and {b} agree on {share:.2%} of the pixels of {len(photographs)} photographs")
+    echo(f"{a} and {b} agree on {share:.2%} of the pixels of {len(photographs)} photographs")
     for label, iou in figures["iou"].items():
         if iou is not None:
-            typer.echo(f"{iou:7.2%}  IoU of {label}")
+            echo(f"{iou:7.2%}  IoU of {label}")
     for each in photographs[:MAX_PRINTED]:
         swaps = ", ".join(f"{swap['a']} -> {swap['b']}" for swap in each["swaps"])
-        typer.echo(f"{each['agreement']:7.2%}  {each['photograph']}{f': {swaps}' if swaps else ''}")
+        echo(f"{each['agreement']:7.2%}  {each['photograph']}{f': {swaps}' if swaps else ''}")
     for path, reason in figures["unread"].items():
-        typer.echo(f"lexiseg: {path}: {reason}", err=True)
+        echo(f"lexiseg: {path}: {reason}", err=True)
     raise typer.Exit(int(least is not None and share < least))

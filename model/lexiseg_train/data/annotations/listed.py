@@ -135,8 +135,8 @@ class Photographs:
         """A sentence about measured sizes that were read otherwise than they are stated."""
         if not self._turned:
             return ()
-        photographs = f"{len(self._turned)} photographs, such as {self._turned[0]},"
-        return (f"{photographs} are stated before their EXIF rotation: outlines are taken as of the upright ones",)
+        count = f"{len(self._turned)}, such as {self._turned[0]}"
+        return (f"sizes before EXIF's rotation, outlines taken as of the upright photographs: {count}",)
 
 
 class LabelFile(NamedTuple):

@@ -136,9 +136,9 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
     warnings = [f"{fault}; it is not used" for fault in faults]
     for kind in NOT_READ:
         if others := by_layout[kind]:
-            warnings.append(f"{len(others)} files are {kind} and not read, such as {others[0]}")
+            warnings.append(f"not read, as {kind}: {len(others)}, such as {others[0]}")
     if unreadable:
-        warnings.append(f"{len(unreadable)} JSON files cannot be read: {some_of([*unreadable.values()])}")
+        warnings.append(f"JSON that cannot be read: {len(unreadable)}: {some_of([*unreadable.values()])}")
     unread = [path for kind in NOT_READ for path in by_layout[kind]]
     pictures = _drawn_pictures(files, parts, [*unread, *unreadable], reviewed, warnings)
     return replace(pictures, layout=", ".join(used), left_out=(*pictures.left_out, *unreadable.values()))

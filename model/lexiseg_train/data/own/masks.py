@@ -98,7 +98,7 @@ def left_out_unreviewed(files: SetFiles, marks: Mapping[Path, bool | None]) -> t
     if left_out and len(left_out) == len(marks):
         raise DatasetError(f"{files.folder}: none of {len(marks)} photographs is marked as reviewed: review some first")
     some = f"such as {files.place_of(left_out[0])}" if left_out else ""
-    sentence = f"{len(left_out)} of {len(marks)} photographs are not marked as reviewed and are left out, {some}"
+    sentence = f"photographs that are not marked as reviewed, left out: {len(left_out)} of {len(marks)}, {some}"
     return left_out, [as_text(sentence)] * bool(left_out)
 
 
@@ -119,10 +119,8 @@ def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> Own
     val += [pair for pair in train if pair[0].stem in apart]
     train = [pair for pair in train if pair[0].stem not in apart]
     without = [image.name for image, mask in (*train, *val) if mask is None]
-    sentence = (
-        f"{len(without)} of {len(train) + len(val)} photographs have no mask of their own and are left out, such as"
-    )
-    warnings = [f"{sentence} {without[0]}"] if without else []
+    count = f"{len(without)} of {len(train) + len(val)}"
+    warnings = [f"photographs without a mask of their own, left out: {count}, such as {without[0]}"] if without else []
     masks = {image: mask for image, mask in (*train, *val) if mask is not None}
     listed = {image: None if reviewed is None else is_listed(files.place_of(image), reviewed) for image in masks}
     left_out, sentences = left_out_unreviewed(files, listed)

@@ -72,15 +72,12 @@ class Report:
     warnings: tuple[str, ...]  # sentences for people
 
     def lines(self) -> list[str]:
-        n_pixels = sum(each.pixels for each in self.classes) + self.unknown_pixels + self.background_pixels
+        total = sum(each.pixels for each in self.classes) + self.unknown_pixels + self.background_pixels
         counts = ", ".join(f"{split} {count:,}" for split, count in self.photographs.items()) or "none"
-        background, unknown = (_percent(each, n_pixels) for each in (self.background_pixels, self.unknown_pixels))
+        background, unknown = (_percent(each, total) for each in (self.background_pixels, self.unknown_pixels))
         return [
             f"{self.layout}: photographs {counts}; {self.left_out:,} left out",
-            *(
-                f"  {each.name}: {each.pictures:,} photographs, {_percent(each.pixels, n_pixels)}"
-                for each in self.classes
-            ),
+            *(f"  {each.name}: photographs {each.pictures:,}, {_percent(each.pixels, total)}" for each in self.classes),
             f"  of all pixels background {background}, unknown {unknown}",
         ]
 
@@ -208,16 +205,16 @@ class _Writer:
             warnings += one_value_warning(pictures.folder.name, present, len(pictures.classes))
         if faults:
             some = "; ".join(faults[:MAX_REPORTED])
-            warnings.append(f"{len(faults)} photographs or masks cannot be used and are left out: {some}")
+            warnings.append(f"photographs or masks that cannot be used, left out: {len(faults)}: {some}")
         warnings += write_groups(self._target, **self._miniatures)
         if self._unknown:
-            warnings.append(f"{len(self._unknown)} without a known pixel are left out, such as {self._unknown[0]}")
-        if (n_equal := len(self._duplicates)) > 0:
-            warnings.append(f"{n_equal} photographs are duplicates, such as {self._duplicates[0]}: each is used once")
+            warnings.append(f"without a known pixel, left out: {len(self._unknown)}, such as {self._unknown[0]}")
+        if n_equal := len(self._duplicates):
+            warnings.append(f"duplicates, each used once: {n_equal}, such as {self._duplicates[0]}")
         if unused := [name for value, name in pictures.named.items() if value not in present]:
             warnings.append(f"no photograph shows {', '.join(unused)}: nothing is learned about it")
         if (n_train := len(self.names.get("train", ()))) < MIN_RECOMMENDED:
-            warnings.append(f"{n_train} photographs are few; use twenty or more")
+            warnings.append(f"{n_train} to learn from are few; use twenty photographs or more")
         left_out = [*pictures.left_out, *faults, *(f"{name}: no known pixel" for name in self._unknown)]
         left_out += [f"{name}: equal to another" for name in self._duplicates]
         return Report(

@@ -34,7 +34,7 @@ from lexiseg_labels.masks import png
 from lexiseg_labels.names import ROOM, numbered, safe_stem
 from lexiseg_labels.picture_names import suffix_of, suffix_of_format
 from lexiseg_labels.segments import UNNAMED, exportable
-from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.command_line.bar import bar_of, echo
 from lexiseg_model.command_line.options import STDOUT
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.header import sniff
@@ -209,9 +209,9 @@ class Outcome:
 
     def report(self) -> None:
         for line in (*(f"warning: {warning}" for warning in self.warnings), *self.failures):
-            typer.echo(f"lexiseg: {line}", err=True)
+            echo(f"lexiseg: {line}", err=True)
         if self.stopped:
-            typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
+            echo("lexiseg: stopped; the same command goes on with the rest", err=True)
 
 
 ImageResult = tuple[Source, bytes, Segmentation] | tuple[Source, ServiceError]  # an image, or why it has no answer
@@ -292,7 +292,7 @@ def segment_remaining(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: 
     outcome.report()
     if not job.quiet:
         before = f", {n_before} of them before" if n_before else ""
-        typer.echo(f"{n_before + outcome.n_segmented} of {len(job.sources)} images{before}: {where}")
+        echo(f"images {n_before + outcome.n_segmented} of {len(job.sources)}{before}: {where}")
     return outcome.status
 
 

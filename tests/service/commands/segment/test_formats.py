@@ -42,7 +42,7 @@ def test_each_segment_is_cut_out(lexiseg: CommandLine, photo: Path, tmp_path: Pa
 
     outcome = lexiseg("segment", photo.parent, *QUESTION, "--format", "cutout", "--out", tmp_path / "out")
 
-    assert "1 of 1 images" in outcome.out, outcome.err
+    assert "images 1 of 1" in outcome.out, outcome.err
     for index, label in enumerate(("sky", "building")):
         with Image.open(tmp_path / f"out/china-{index + 1}-{label}.png") as picture:
             assert (np.asarray(picture)[..., 3] == 255).sum() == (expected == index + 1).sum()
@@ -65,7 +65,7 @@ def test_what_is_there_can_be_skipped_even_if_it_changed(lexiseg: CommandLine, p
     photo.write_bytes(pictures.encoded(pictures.small("flower", 96), "JPEG"))
     before = (tmp_path / "out/china.png").read_bytes()
 
-    assert "1 of 1 images, 1 of them before" in lexiseg(*command, "--skip-existing").out
+    assert "images 1 of 1, 1 of them before" in lexiseg(*command, "--skip-existing").out
     assert (tmp_path / "out/china.png").read_bytes() == before
 
 
@@ -118,4 +118,4 @@ def test_an_image_without_a_segment_is_done(lexiseg: CommandLine, photo: Path, t
     command = ("segment", photo, "-c", "sky", "--threshold", 1, "--format", kind, "--out", tmp_path / "out")
 
     assert lexiseg(*command).status == 0
-    assert "1 of 1 images, 1 of them before" in lexiseg(*command).out
+    assert "images 1 of 1, 1 of them before" in lexiseg(*command).out

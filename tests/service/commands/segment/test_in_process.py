@@ -74,7 +74,7 @@ def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, f
     assert outcome.status == 1
     assert "notes.txt: image: the first bytes" in outcome.err
     assert "gone.jpg: No such file" in outcome.err
-    assert "1 of 3 images" in outcome.out
+    assert "images 1 of 3" in outcome.out
     assert (folder / "out" / "china.png").exists()
 
 

@@ -103,7 +103,7 @@ def test_a_point_outside_one_picture_is_that_pictures_failure(lexiseg: CommandLi
 
     assert outcome.status == 1
     assert "flag.png: prompts.0.points.0.x: expected pixels inside the image: 0 to 40" in outcome.err
-    assert "1 of 2 images" in outcome.out
+    assert "images 1 of 2" in outcome.out
 
 
 CLASSES = (ClassEntry("sky", thing=False), ClassEntry("car", thing=True), ClassEntry("flying saucer"))

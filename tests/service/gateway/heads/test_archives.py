@@ -74,7 +74,7 @@ async def test_of_a_project_with_marks_the_reviewed_pictures_alone_teach(tmp_pat
         made = (await client.post("/v1/heads", **sent(project))).json()
         kept = (await client.get("/v1/heads/gadgets")).json()
 
-    detail = "2 of 3 photographs are not marked as reviewed and are left out, such as 0.jpg"
+    detail = "photographs that are not marked as reviewed, left out: 2 of 3, such as 0.jpg"
     assert made["keys"] == ["1.jpg"]
     assert {"type": "left-out", "detail": detail, "field": "archive"} in made["warnings"]
     assert [warning["type"] for warning in kept["warnings"]] == ["few-pictures"]

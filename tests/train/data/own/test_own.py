@@ -36,7 +36,7 @@ def test_photographs_without_masks_are_left_out_and_counted(tmp_path: Path) -> N
     pictures = read_own(tmp_path)
 
     assert len(pictures.train) == 7
-    assert pictures.warnings == ("1 of 8 photographs have no mask of their own and are left out, such as 3.jpg",)
+    assert pictures.warnings == ("photographs without a mask of their own, left out: 1 of 8, such as 3.jpg",)
 
 
 def test_names_of_any_bytes_and_length_are_prepared_and_hidden_files_left_out(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_pictures_that_cannot_be_used_are_left_out_with_the_reasons_or_too_few_a
         prepare(faulty(tmp_path / "few", 8), tmp_path / "none")
 
     assert (report.photographs, report.left_out) == ({"train": 5}, 5)
-    assert any("5 photographs or masks cannot be used and are left out: " in each for each in report.warnings)
+    assert any("photographs or masks that cannot be used, left out: 5: " in each for each in report.warnings)
     for reason in REASONS:
         assert any(reason in each for each in report.left_out_pictures)
         assert reason in str(raised.value)
@@ -104,7 +104,7 @@ def test_a_training_photograph_is_not_measured_in_validation(tmp_path: Path) -> 
     prepared = prepare(tmp_path, tmp_path / "out")
 
     assert prepared.photographs == {"train": 8, "val": 2}
-    assert prepared.warnings == ("1 photographs are duplicates, such as val/images/other.jpg: each is used once",)
+    assert prepared.warnings == ("duplicates, each used once: 1, such as val/images/other.jpg",)
 
 
 def test_large_photographs_are_downscaled_with_their_masks(tmp_path: Path) -> None:

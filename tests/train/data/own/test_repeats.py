@@ -59,7 +59,7 @@ def test_equal_photographs_are_used_once_with_what_their_masks_agree_on(
     prepared = prepare(root, tmp_path / "out")
 
     assert prepared.photographs == {"train": 5}
-    assert any("1 photographs are duplicates" in warning for warning in prepared.warnings)
+    assert any("duplicates, each used once: 1," in warning for warning in prepared.warnings)
     first = written(tmp_path)[0]
     assert set(first[:, :16].ravel().tolist()) == {expected}
     assert not first[:, 16:].any()
@@ -72,7 +72,7 @@ def test_photographs_of_which_nothing_is_known_are_left_out_and_counted(tmp_path
     prepared = prepare(root, tmp_path / "out")
 
     assert prepared.photographs == {"train": 5}
-    assert any("1 without a known pixel are left out, such as images/blank.jpg" in each for each in prepared.warnings)
+    assert any("without a known pixel, left out: 1, such as images/blank.jpg" in each for each in prepared.warnings)
 
 
 def test_photographs_that_look_alike_are_in_one_fold(tmp_path: Path) -> None:

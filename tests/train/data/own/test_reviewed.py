@@ -293,7 +293,7 @@ def test_of_a_set_with_marks_the_reviewed_pictures_alone_count(to: str, tmp_path
 
     assert classes_of(own) == {"a.jpg": ["dog"]}
     assert [Path(each.split(":")[0]).name for each in own.left_out] == ["b.jpg", "c.jpg"]
-    assert any("2 of 3 photographs are not marked as reviewed and are left out" in each for each in own.warnings)
+    assert any("photographs that are not marked as reviewed, left out: 2 of 3" in each for each in own.warnings)
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -374,7 +374,11 @@ def test_annotations_that_are_not_read_are_named_beside_those_that_are(tmp_path:
 
     own = read_own(tmp_path)
 
-    for words in ("1 files are VOC's XML of boxes", "1 JSON files cannot be read: ", "1 files are of another format"):
+    for words in (
+        "not read, as VOC's XML of boxes: 1",
+        "JSON that cannot be read: 1: ",
+        "not read, as of another format: 1",
+    ):
         assert words in " ".join(own.warnings)
     assert ["c.json is not JSON" in each for each in own.left_out] == [True]
 
