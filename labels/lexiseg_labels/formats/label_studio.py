@@ -409,7 +409,7 @@ def brush_mask(content: bytes, size: Size) -> NDArray[np.bool_]:
 
 FORMAT = Format(
     "label-studio",
-    f"{LISTING} with a prediction for each picture",
+    f'{LISTING} for <Image name="image" value="$image"/> and <BrushLabels name="label" toName="image">,',
     shared=lambda data: [(LISTING, json_list(_task_of(picture, data) for picture in data.pictures()))],
     listing=LISTING,
     marks_reviewed=True,
