@@ -160,13 +160,3 @@ def shrunk(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     planes = np.empty((3, *size), np.uint8)
     call("resize", np.ascontiguousarray(rgb), *rgb.shape[:2], *size, 3, 3, 0, 0, 1, planes)
     return planes
-
-
-def without_specks(
-    logits: NDArray[np.float32], n_classes: int, shares: tuple[float, float, float, float]
-) -> NDArray[np.float32]:
-    """As `masks.specks.without_specks`, of contiguous logits [K, h, w]; `shares` are the numbers of its rule."""
-    cleaned = np.empty_like(logits)
-    k, *cells = logits.shape
-    call("specks", logits, k, n_classes, *cells, *shares, cleaned)
-    return cleaned

@@ -1,8 +1,7 @@
-"""Masks in C: cuts, run lengths, regions, outlines, crumbs, refinement by colours."""
+"""Masks in C: cuts, run lengths, regions, outlines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,18 +85,3 @@ def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArr
         [contour(loop), *(contour(hole) for _, _, hole in sorted(holes.get(int(loops[loop, 2]), ())))]
         for _, _, _, loop in sorted(exteriors)
     ]
-
-
-def remove_crumbs(masks: NDArray[np.float32], island: float, hole: float) -> int:
-    """As `masks.parts.without_crumbs`, of contiguous logits [N, h, w], in place: how many cells changed their sign."""
-    return call("crumbs", masks, *masks.shape, float(island), float(hole))
-
-
-def refine_maps(
-    maps: NDArray[np.float32], image: NDArray[np.float32], dilations: Sequence[int], iterations: int
-) -> NDArray[np.float32]:
-    """As `masks.pamr.refine`, in at least one iteration, of maps [K, H, W] at the size of the image."""
-    maps, colours = (np.ascontiguousarray(part, np.float32) for part in (maps, image))
-    refined, distances = np.empty_like(maps), np.array(dilations, np.int64)
-    call("pamr", maps, refined, *maps.shape, colours, len(colours), distances, len(distances), iterations)
-    return refined

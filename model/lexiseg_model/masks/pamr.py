@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.kernel import library, shapes
+from lexiseg_model.kernel import library
 
 # Row by row around the centre: the order of the affinities.
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
@@ -39,8 +40,11 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
     if maps.shape[1:] != image.shape[1:]:
         maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
     if library.ready() and maps.device.type == "cpu" and settings.iterations:
-        colours = image.float().numpy()
-        return torch.from_numpy(shapes.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations))
+        numbers, colours = (np.ascontiguousarray(part.numpy(), np.float32) for part in (maps, image))
+        result, distances = np.empty_like(numbers), np.array(settings.dilations, np.int64)
+        sizes = (*numbers.shape, colours, len(colours), distances, len(distances), settings.iterations)
+        library.call("pamr", numbers, result, *sizes)
+        return torch.from_numpy(result)
     weights = affinity(image, settings.dilations)
     refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
     for group, result in zip(*(torch.split(part, MAPS_AT_ONCE) for part in (maps, refined)), strict=True):

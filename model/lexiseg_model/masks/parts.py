@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.cards import StrictModel
-from lexiseg_model.kernel import library, shapes
+from lexiseg_model.kernel import library
 
 ROUNDS = 8  # of propagation along rows and columns; each at least doubles how far a number reaches
 
@@ -71,8 +71,8 @@ def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
     picture's edge is no hole. The argument stays as it is."""
     if library.ready():
         cleaned = masks.float().numpy(force=True).copy()
-        n_cells = shapes.remove_crumbs(cleaned, rule.island, rule.hole)
-        return torch.from_numpy(cleaned).to(masks) if n_cells else masks
+        n_changed = library.call("crumbs", cleaned, *cleaned.shape, rule.island, rule.hole)
+        return torch.from_numpy(cleaned).to(masks) if n_changed else masks
     crumbs = [crumbs_of(mask > 0, rule) for mask in masks]
     return torch.where(torch.stack(crumbs), -masks, masks) if crumbs else masks
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +19,8 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import region_refinement_of
 from lexiseg_model.kernel import library
-from lexiseg_model.masks import pamr, specks
+from lexiseg_model.masks import pamr
+from lexiseg_model.masks.regions import connect
 from lexiseg_model.segmenter import Competing, RowsOf, Segmenter, TextBank, words_of
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -86,9 +88,32 @@ def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
     """
     numbers = logits.float().contiguous().numpy(force=True)
     if library.ready():
-        cleaned = library.without_specks(numbers, n_classes, (rule.island, rule.most, rule.hole, rule.border))
-    else:
-        cleaned = specks.without_specks(numbers, n_classes, rule)
+        cleaned, limits = np.empty_like(numbers), (rule.island, rule.most, rule.hole, rule.border)
+        library.call("specks", numbers, len(numbers), n_classes, *numbers.shape[1:], *limits, cleaned)
+        return torch.from_numpy(cleaned).to(logits)
+    winners = numbers.argmax(0)
+    components = connect(winners.astype(np.uint16))
+    regions = components.painted(np.arange(len(components.areas)))
+    largest = np.zeros(len(numbers))
+    np.maximum.at(largest, components.classes, components.areas)
+    inner = np.zeros(winners.shape, bool)
+    inner[1:-1, 1:-1] = True
+    is_open = np.bincount(regions[~inner], minlength=len(components.areas)) > 0
+    is_class, shares = components.classes < n_classes, components.areas / winners.size
+    is_island = is_class & (components.areas < rule.island * largest[components.classes]) & (shares < rule.most)
+    specks = is_island | (~is_class & ~is_open & (shares < rule.hole))
+    cleaned = numbers.copy()
+    for speck in np.flatnonzero(specks):
+        cells = regions == speck
+        beyond = []  # the winner on the other side of each edge of the speck
+        for inside, outside in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+            for one, other in ((inside, outside), (outside, inside)):
+                beyond.append(winners[other][cells[one] & ~cells[other]])
+        around = np.concatenate(beyond)
+        counts = np.bincount(around, minlength=1)
+        if len(around) and counts.max() >= rule.border * len(around):
+            here, there = int(components.classes[speck]), int(counts.argmax())
+            cleaned[here][cells], cleaned[there][cells] = numbers[there][cells], numbers[here][cells]
     return torch.from_numpy(cleaned).to(logits)
 
 
