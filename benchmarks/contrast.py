@@ -35,6 +35,7 @@ from lexiseg_train.methods.tcl.trainings import TclRecipe
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
 from lexiseg_train.training.recipes.read import read_recipe
+from lexiseg_train.training.run import total
 
 PARTS = (1, 4, 16)
 RANKS = (1, 2)
@@ -63,7 +64,7 @@ def tcl_step(crop: int) -> Step:
         return joined([inputs_of(network, part, torch.randn(len(part), width), noise) for part in parts])
 
     learner = Learner(recipe, learned, torch.device("cpu"))
-    return Step(learner, inputs, lambda part: rows_of(network, part), lambda rows: learned.losses.of_rows(rows).total)
+    return Step(learner, inputs, lambda part: rows_of(network, part), lambda rows: total(learned.losses.of_rows(rows)))
 
 
 def s_seg_step(crop: int) -> Step:
@@ -78,7 +79,7 @@ def s_seg_step(crop: int) -> Step:
         padded = nn.functional.pad(tokens, (0, 77 - len(tokens)))
         return [Inputs(part, padded.expand(len(part), -1), maker(part)) for part in parts]
 
-    return Step(learner, inputs, losses.rows, lambda rows: losses.of_rows(rows).total)
+    return Step(learner, inputs, losses.rows, lambda rows: total(losses.of_rows(rows)))
 
 
 STEPS = {"tcl": tcl_step, "s-seg": s_seg_step}

@@ -6,7 +6,6 @@ least float32, under autocast, too. P is the pixels of a mask, logits are before
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -21,19 +20,6 @@ from lexiseg_train.training.recipe import MaskLossSettings
 
 MASKFORMER = MaskLossSettings()
 NOT_FINITE = 1e30  # cost of a pair without a finite one
-
-
-@dataclass(frozen=True)
-class LossParts:
-    """Weighted parts of a loss, each a scalar field of a subclass."""
-
-    @property
-    def total(self) -> Tensor:
-        return torch.stack([getattr(self, field.name) for field in fields(self)]).sum()
-
-    @property
-    def figures(self) -> dict[str, float]:
-        return {field.name: getattr(self, field.name).item() for field in fields(self)}
 
 
 def contrast_loss(scale: Tensor, by_image: Tensor, by_text: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from itertools import count
@@ -55,6 +55,11 @@ NONFINITE = "nonfinite"  # folder of batches without a finite loss
 Recipe = TypeVar("Recipe", bound=RunRecipe)
 Batch = TypeVar("Batch")
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def total(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum [] of the weighted parts of a loss."""
+    return torch.stack(list(losses.values())).sum()
 
 
 class Run(ABC, Generic[Recipe, Network, Batch]):
@@ -290,6 +295,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         """Record figures of a batch, such as parts of its loss: the journal gets their means under these names."""
         for name, value in figures.items():
             self._noted.setdefault(name, []).append(float(value))
+
+    def _noted_total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The `total` of the parts of a batch's loss, each of which the journal gets by its name."""
+        self.note(**{name: loss.item() for name, loss in losses.items()})
+        return total(losses)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.learner.dtype, enabled=self.learner.dtype != torch.float32)

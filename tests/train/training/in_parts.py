@@ -17,6 +17,7 @@ from lexiseg_train.training.distributed import from_shards
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
 from lexiseg_train.training.recipe import Sharding
+from lexiseg_train.training.run import total
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
 from tests.train.training.toy import recipe_for
@@ -64,7 +65,7 @@ def tcl_step(dtype: torch.dtype) -> Step:
             made.append(inputs_of(network, pictures(rows, 32, dtype), texts, logistic_noise(uniform)))
         return joined(made)
 
-    return Step(trained, inputs, lambda part: rows_of(network, part), lambda rows: trained.losses.of_rows(rows).total)
+    return Step(trained, inputs, lambda part: rows_of(network, part), lambda rows: total(trained.losses.of_rows(rows)))
 
 
 def s_seg_step(dtype: torch.dtype) -> Step:
@@ -79,7 +80,7 @@ def s_seg_step(dtype: torch.dtype) -> Step:
             made.append(Inputs(pictures(rows, SIDE, dtype), sentences(rows), PseudoMasks(masks, present)))
         return made
 
-    return Step(losses, inputs, losses.rows, lambda rows: losses.of_rows(rows).total)
+    return Step(losses, inputs, losses.rows, lambda rows: total(losses.of_rows(rows)))
 
 
 def clip_step(dtype: torch.dtype) -> Step:

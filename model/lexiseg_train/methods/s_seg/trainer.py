@@ -11,7 +11,6 @@ background threshold of a published model is the one with the highest mIoU on tr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +39,7 @@ from lexiseg_train.data.indexed import IGNORE, IndexedDataset, read_dataset
 from lexiseg_train.evaluation.counts import count, scores
 from lexiseg_train.methods.s_seg.trainings import LossSettings, PseudoMaskSettings, SSegRecipe
 from lexiseg_train.training.distributed import gather
-from lexiseg_train.training.losses import LossParts, contrast_loss, info_nce, matched_mask_losses, mean_over_targets
+from lexiseg_train.training.losses import contrast_loss, info_nce, matched_mask_losses, mean_over_targets
 from lexiseg_train.training.model_card import measure_quality, origin_fields, pairs_entries, update_card
 from lexiseg_train.training.pair_run import PairBatch, PairRun, recall
 
@@ -166,13 +165,6 @@ def oracle_miou(maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance
     return float(scores(counts).miou)
 
 
-@dataclass(frozen=True)
-class Losses(LossParts):
-    masks: Tensor  # of the last decoder layer
-    earlier_masks: Tensor  # of the layers before it
-    contrast: Tensor  # images against captions, in both directions
-
-
 class Inputs(NamedTuple):
     images: Tensor  # [B, 3, H, W], normalised
     tokens: Tensor  # [B, 77], caption of each image
@@ -209,17 +201,17 @@ class SSegLosses(nn.Module):
             losses.targets[None],
         )
 
-    def of_rows(self, rows: Rows) -> Losses:
-        """Losses of all images of a step; `rows` are this process's."""
+    def of_rows(self, rows: Rows) -> dict[str, Tensor]:
+        """Weighted losses of all images of a step by name; `rows` are this process's."""
         settings = self.settings
         masks = settings.masks * mean_over_targets(rows.mask_losses.sum(0), rows.targets.sum())
         images, texts = self.network.project_images(rows.pooled), self.network.project_texts(rows.texts)
         both = contrast_loss(self.network.contrast.scale, images @ gather(texts).T, texts @ gather(images).T)
-        return Losses(
-            masks=masks[-1],
-            earlier_masks=settings.earlier_layers * masks[:-1].sum(),
-            contrast=settings.contrast * 2 * both,  # the sum of both directions
-        )
+        return {
+            "masks": masks[-1],  # of the last decoder layer
+            "earlier_masks": settings.earlier_layers * masks[:-1].sum(),
+            "contrast": settings.contrast * 2 * both,  # the sum of both directions
+        }
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
@@ -240,9 +232,7 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
             return self.network.rows(Inputs(images, tokens, inputs.pseudo))
 
     def _loss_of_rows(self, rows: Rows) -> Tensor:
-        losses = self.network.of_rows(rows)
-        self.note(**losses.figures)
-        return losses.total
+        return self._noted_total(self.network.of_rows(rows))
 
     def _extra_figures(self) -> dict[str, float]:
         return {"scale": round(self.network.network.contrast.scale.item(), 2)}

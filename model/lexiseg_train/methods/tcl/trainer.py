@@ -8,7 +8,7 @@ the losses are computed from the rows of all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,25 +41,16 @@ from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
 from lexiseg_train.methods.tcl.trainings import LossSettings, TclRecipe
 from lexiseg_train.training.distributed import gather, place
-from lexiseg_train.training.losses import LossParts, contrast_loss
+from lexiseg_train.training.losses import contrast_loss
 from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairBatch, PairRun, recall
+from lexiseg_train.training.run import total
 
 NOISE = 5  # number of the random stream, distinct from the ones of `lexiseg_train.training.pair_run`
 OFFICIAL = "tcl.pth"  # next to the checkpoint: file for `lexiseg models import --method tcl`
 BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation
 BATCH = 32  # held-out pairs per pass; the last pass may have fewer
 TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: TCL's 448 and 224
-
-
-@dataclass(frozen=True)
-class Losses(LossParts):
-    image_contrast: Tensor  # the image under its mask against the captions, TCL_v
-    feature_contrast: Tensor  # embeddings pooled under masks against the captions, TCL_f
-    area: Tensor  # masks of the own caption
-    negative_area: Tensor  # masks of the others
-    image_variation: Tensor  # total variation of the embedding map
-    mask_variation: Tensor  # total variation of the masks
 
 
 class Inputs(NamedTuple):
@@ -90,24 +81,26 @@ class TclLosses(nn.Module):
         self.image_contrast = LearnedScale()
         self.feature_contrast = LearnedScale()
 
-    def of_rows(self, rows: Rows) -> Losses:
-        """Losses of all images of a step; `rows` are this process's."""
+    def of_rows(self, rows: Rows) -> dict[str, Tensor]:
+        """Weighted losses of all images of a step by name; `rows` are this process's."""
         weight = self.settings
         all_texts = gather(rows.texts)
         first, n_own = place() * len(rows.texts), len(rows.texts)
         # Own captions over all images.
         by_text = rows.texts @ gather(rows.images).T, gather(rows.cosines)[:, first : first + n_own].T
-        return Losses(
-            image_contrast=weight.image_contrast
-            * contrast_loss(self.image_contrast.scale, rows.images @ all_texts.T, by_text[0]),
-            feature_contrast=weight.feature_contrast
-            * contrast_loss(self.feature_contrast.scale, rows.cosines, by_text[1]),
-            area=weight.area * area_gap(rows.area, weight.own_share),
-            negative_area=weight.negative_area
-            * (area_gap(rows.other_area, weight.other_share) if len(all_texts) > 1 else rows.other_area.sum()),
-            image_variation=weight.image_variation * rows.image_variation.mean(),
-            mask_variation=weight.mask_variation * rows.mask_variation.mean(),
-        )
+        # The image under its mask against the captions, TCL_v, and embeddings pooled under masks, TCL_f.
+        images = contrast_loss(self.image_contrast.scale, rows.images @ all_texts.T, by_text[0])
+        features = contrast_loss(self.feature_contrast.scale, rows.cosines, by_text[1])
+        area = area_gap(rows.area, weight.own_share)
+        others = area_gap(rows.other_area, weight.other_share) if len(all_texts) > 1 else rows.other_area.sum()
+        return {
+            "image_contrast": weight.image_contrast * images,
+            "feature_contrast": weight.feature_contrast * features,
+            "area": weight.area * area,
+            "negative_area": weight.negative_area * others,
+            "image_variation": weight.image_variation * rows.image_variation.mean(),
+            "mask_variation": weight.mask_variation * rows.mask_variation.mean(),
+        }
 
 
 @torch.no_grad()
@@ -232,9 +225,7 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
             return rows_of(self.tcl, inputs)
 
     def _loss_of_rows(self, rows: Rows) -> Tensor:
-        losses = self.network.losses.of_rows(rows)
-        self.note(**losses.figures)
-        return losses.total
+        return self._noted_total(self.network.losses.of_rows(rows))
 
     @torch.no_grad()
     def texts(self, tokens: Tensor) -> Tensor:
@@ -282,13 +273,13 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
         with trainer.autocast():
             [inputs] = joined([inputs_of(network, images, trainer.texts(pairs.tokens[few].to(trainer.device)), noise)])
             losses = trainer.network.losses.of_rows(rows_of(network, inputs))
-        parts.append((losses.total.item(), (losses.image_contrast + losses.feature_contrast).item()))
+        parts.append((total(losses).item(), (losses["image_contrast"] + losses["feature_contrast"]).item()))
         embedding = network.grounder(*network.tokens(images)).float()
         for each in embedding:  # one by one: each has a mask for every caption
             masks = torch.sigmoid(network.sim2mask(similarity(each[None], all_texts)))
             rows.append(cosines(each[None], masks, all_texts)[0])
-    total, contrast = (sum(part) / len(parts) for part in zip(*parts, strict=True))
-    return {"held_out_loss": total, "held_out_contrast": contrast} | recall(torch.stack(rows))
+    loss, contrast = (sum(part) / len(parts) for part in zip(*parts, strict=True))
+    return {"held_out_loss": loss, "held_out_contrast": contrast} | recall(torch.stack(rows))
 
 
 def selection_miou(trainer: TclTrainer) -> float:

@@ -225,8 +225,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             unit = deep / deep.norm(dim=1, keepdim=True).clamp_min(1e-6)
             logits = question_logits(network, unit.flatten(2), torch.zeros_like(penalties[0]), rough, bank)
             losses["deep"] = recipe.deep_weight * question_losses(logits, rough).mean()
-        self.note(**{name: loss.item() for name, loss in losses.items()})
-        return torch.stack(list(losses.values())).sum()
+        return self._noted_total(losses)
 
     def _extra_figures(self) -> dict[str, float]:
         network = self.network.network

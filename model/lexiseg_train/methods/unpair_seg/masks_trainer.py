@@ -238,8 +238,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         with self.autocast():
             features = self.network.features(self.trunk(images).stages)
             losses = {kind: self._prompted(kind, batch, features, targets) for kind in kinds}
-        self.note(**{kind: loss.item() for kind, loss in losses.items()})
-        return torch.stack(list(losses.values())).sum()
+        return self._noted_total(losses)
 
     def _prompted(self, kind: str, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
         """Loss of one kind of prompts, summed over the decoder's layers, with the matches of the last layer.

@@ -5,6 +5,7 @@ import torch
 from lexiseg_model.clip.text import tokenize
 from lexiseg_train.methods.s_seg.trainer import Inputs, PseudoMasks, SSegLosses
 from lexiseg_train.methods.s_seg.trainings import LossSettings
+from lexiseg_train.training.run import total
 from tests.model.methods.s_seg.small import small_network
 
 
@@ -20,7 +21,7 @@ def parts_trained(settings: LossSettings) -> set[str]:
     criterion = SSegLosses(small_network(), settings)
     tokens = tokenize([f"a {colour} square" for colour in ("red", "green", "blue", "small")])
     rows = criterion.rows(Inputs(images, tokens, PseudoMasks(masks, present)))
-    criterion.of_rows(rows).total.backward()  # type: ignore[no-untyped-call]
+    total(criterion.of_rows(rows)).backward()  # type: ignore[no-untyped-call]
     moved = [
         name for name, weight in criterion.network.named_parameters() if weight.grad is not None and weight.grad.any()
     ]
