@@ -143,7 +143,7 @@ def _are_installed(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Listed = Annotated[tuple[str, ...], BeforeValidator(_parts)]  # between commas
 IS_HEADER = _checked(lambda secret: HEADER.fullmatch(secret.get_secret_value()), "printable ASCII")
-IS_HTTP = _checked(HTTP_URL.fullmatch, "http(s)://HOST[:PORT]")
+IS_HTTP = _checked(HTTP_URL.fullmatch, "http(s)://HOST[:PORT][/PATH]")
 IS_PLACE = _checked(lambda place: "://" not in place or re.match(BUCKET, place), "a folder or s3://BUCKET/PREFIX")
 ARE_WORKERS = _checked(_are_workers, "HOST:PORT or dns:///HOST:PORT, between commas")
 ARE_HOSTS = _each(HOST.fullmatch, "* or names like segments.example.org, without a port")
@@ -312,7 +312,7 @@ class Settings(FromEnvironment):
         None, description="folder whose pictures tools of MCP may read; default: none"
     )
     label_studio_url: Annotated[str | None, IS_HTTP, Read(GATEWAYS, ADAPTERS)] = Field(
-        None, description="http(s)://HOST[:PORT] of a Label Studio whose pictures are fetched"
+        None, description="http(s)://HOST[:PORT][/PATH] of a Label Studio whose pictures are fetched"
     )
     label_studio_api_key: Annotated[SecretStr | None, IS_HEADER, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="access token of that Label Studio, to fetch them and to import the predictions of jobs"

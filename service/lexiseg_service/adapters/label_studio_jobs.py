@@ -120,13 +120,10 @@ class Importer:
                 await self._import(job, address, [each])
 
     async def _post(self, address: str, batch: list[dict[str, Any]]) -> str | None:
-        key = self._settings.label_studio_api_key
-        assert key is not None
-        url = httpx.URL(address)
         try:
             async with httpx.AsyncClient(timeout=IMPORT_SECONDS, trust_env=False) as client:
-                headers = {"Authorization": await authorization(client, url, key.get_secret_value())}
-                answer = await client.post(url, json=batch, headers=headers)
+                headers = await authorization(client, self._settings)
+                answer = await client.post(address, json=batch, headers=headers)
         except (httpx.HTTPError, ImageNotFetched) as error:
             raise NotTaken(str(error) or type(error).__name__) from error
         if answer.is_success:

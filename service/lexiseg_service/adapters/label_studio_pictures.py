@@ -31,7 +31,7 @@ def place_of_picture(value: str, task_id: int | None) -> str:
     """A task's value as it is fetched: a place in a cloud store becomes the address of the tool's resolver."""
     if task_id is None or not STORE.match(value):
         return value
-    return f"/tasks/{task_id}/resolve/?fileuri={urlsafe_b64encode(value.encode(errors='replace')).decode()}"
+    return f"./tasks/{task_id}/resolve/?fileuri={urlsafe_b64encode(value.encode(errors='replace')).decode()}"
 
 
 async def image_of(place: str, field: str, client: str, settings: Settings, use_case: UseCase) -> ImageSource:
@@ -42,7 +42,7 @@ async def image_of(place: str, field: str, client: str, settings: Settings, use_
         return ImageSource(
             await use_case.fetching.counted(client, partial(_picture_at, url, client, settings, use_case))
         )
-    if place.startswith("/"):
+    if place.startswith(("/", "./")):
         expected = (
             "a URL or a data URI; uploads, and pictures in s3://, gs:// or azure-blob://, are fetched from"
             " Label Studio: set LEXISEG_LABEL_STUDIO_URL and LEXISEG_LABEL_STUDIO_API_KEY"
@@ -59,7 +59,7 @@ def url_at(place: str, home: str) -> httpx.URL | None:
 
     The URL that is compared is the one that is requested, so that no second parser can read it differently.
     """
-    if not place.startswith(("/", "http://", "https://")):
+    if not place.startswith(("/", "./", "http://", "https://")):
         return None
     try:
         base = httpx.URL(f"{home.rstrip('/')}/")
@@ -88,11 +88,9 @@ async def _picture_at(url: httpx.URL, client: str, settings: Settings, use_case:
 
 async def content_at(url: httpx.URL, settings: Settings, max_bytes: int) -> bytes | httpx.URL:
     """The content at a URL of Label Studio, or the URL on another host, which gets no token, that it leads to."""
-    key, headers = settings.label_studio_api_key, dict(IMAGE_HEADERS)
     try:
         async with asyncio.timeout(FETCH_SECONDS), httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
-            if key is not None:
-                headers["Authorization"] = await authorization(client, url, key.get_secret_value())
+            headers = IMAGE_HEADERS | await authorization(client, settings)
             target = url
             for _ in range(MAX_REDIRECTS + 1):
                 async with client.stream("GET", target, headers=headers) as response:
@@ -108,16 +106,19 @@ async def content_at(url: httpx.URL, settings: Settings, max_bytes: int) -> byte
     raise ImageNotFetched(f"Label Studio: more than {MAX_REDIRECTS} redirects")
 
 
-async def authorization(client: httpx.AsyncClient, url: httpx.URL, key: str) -> str:
-    """The Authorization header for a legacy or a personal token of Label Studio.
+async def authorization(client: httpx.AsyncClient, settings: Settings) -> dict[str, str]:
+    """The Authorization header for a legacy or a personal token of Label Studio; empty without a token.
 
     A personal token, the default since 1.18, is a JWT that is exchanged for an access token of five minutes.
     """
+    if settings.label_studio_api_key is None or settings.label_studio_url is None:
+        return {}
+    key = settings.label_studio_api_key.get_secret_value()
     if key.count(".") != 2:
-        return f"Token {key}"
-    response = await client.post(url.join("/api/token/refresh"), json={"refresh": key})
+        return {"Authorization": f"Token {key}"}
+    response = await client.post(f"{settings.label_studio_url.rstrip('/')}/api/token/refresh", json={"refresh": key})
     try:
-        return f"Bearer {response.raise_for_status().json()['access']}"
+        return {"Authorization": f"Bearer {response.raise_for_status().json()['access']}"}
     except (httpx.HTTPStatusError, ValueError, LookupError, TypeError):
         raise ImageNotFetched(
             f"Label Studio gave no access token for the personal one of the settings (status {response.status_code})"

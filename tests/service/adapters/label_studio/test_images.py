@@ -131,6 +131,17 @@ async def test_a_picture_in_a_cloud_store_comes_by_the_resolver() -> None:
         assert signed == ("/signed/a.png?sig=1", "Token its-token")
 
 
+async def test_a_label_studio_below_a_path_is_asked_there_for_tokens_and_pictures_of_stores() -> None:
+    with label_studio() as (home, asked_for):
+        settings = {"label_studio_url": f"{home}/tool", "label_studio_api_key": "a.personal.token"}
+        async with adapted("label-studio", **settings) as client:
+            for image in ("/tool/data/upload/1/a.png", "s3://bucket/a.png"):
+                assert len(await regions(client, image=image)) == 2
+
+    refresh, pictures = "/tool/api/token/refresh", ["/tool/data/upload/1/a.png", "/tool/tasks/3/resolve/"]
+    assert [path.partition("?")[0] for path, _ in asked_for] == [refresh, pictures[0], refresh, pictures[1]]
+
+
 @contextmanager
 def label_studio(
     redirect: str | None = None, encoding: str | None = None
