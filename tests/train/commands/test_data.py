@@ -49,10 +49,10 @@ def test_a_set_that_is_unfit_ends_with_1_and_says_why(lexiseg: CommandLine, pets
 
 def archive_of(count: int, root: Path) -> Path:
     """Photographs of which the left third is a cat, in a folder of an archive."""
-    mask = np.zeros((4, 6), np.uint8)
-    mask[:, :2] = 1
+    mask = np.zeros((16, 24), np.uint8)
+    mask[:, :8] = 1
     for number in range(count):
-        save(root / "pets", f"{number}", np.full((4, 6, 3), number, np.uint8), mask, "png")
+        save(root / "pets", f"{number}", np.full((16, 24, 3), number, np.uint8), mask, "png")
     (root / "pets/classes.json").write_text(json.dumps(["background", "cat"]))
     return Path(shutil.make_archive(str(root / "pets"), "zip", root, "pets"))
 
@@ -69,7 +69,7 @@ def test_an_archive_is_surveyed_before_it_is_imported(lexiseg: CommandLine, tmp_
         "  of all pixels background 66.7 %, unknown 0.0 %",
     ]
     report = json.loads((tmp_path / "report.json").read_bytes())
-    assert report["classes"] == [{"name": "cat", "pictures": 5, "pixels": 40}]
+    assert report["classes"] == [{"name": "cat", "pictures": 5, "pixels": 640}]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pets", "pets.zip", "report.json"]
     assert lexiseg("data", "import", archive, tmp_path / "sets/pets").status == 0
     assert lexiseg("data", "check", tmp_path / "sets/pets").status == 0  # fit for training
