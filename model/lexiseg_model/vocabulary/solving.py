@@ -52,6 +52,7 @@ SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, wi
 STANDARD_ERRORS = 1.5  # likewise; also in teach.c
 AT_STAKE = 2.0  # times the IoU by words: enough of a gain, whatever its error; also in teach.c
 KNOWN = 0.6  # IoU by words of a class that everyday photographs may show; also in teach.c
+EVERYDAY_SHARE = 8  # reviewed pictures for each that everyday ones count as, at least as one
 EVERYDAY_LOSS = 0.1  # of the mean IoU on pictures that were left out, above which a head does without everyday ones
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
 LIKENESS = 0.05  # squared distance of the mean cells of like pictures, in that of a cell from its picture's mean
@@ -202,7 +203,9 @@ def learn(
     if everyday is not None:  # nobody has asked for the words in them
         text = np.zeros((len(everyday.labels), len(classes)), np.float16)
         of_none = np.full(len(everyday.labels), len(classes), np.int16)
-        lessons = [*lessons, replace(everyday, classes=tuple(classes), labels=of_none, text=text, pixels=None)]
+        shares = everyday.shares * np.float32(max(1.0, len(lessons) / EVERYDAY_SHARE))
+        of_head = replace(everyday, classes=tuple(classes), labels=of_none, shares=shares, text=text, pixels=None)
+        lessons = [*lessons, of_head]
     n_everyday = int(everyday is not None)
     has_nearby = _work(lessons[: len(lessons) - n_everyday], classes, lessons[0].cells.shape[1]) <= MAX_NEARBY_WORK
     index = {name: place for place, name in enumerate(classes)}

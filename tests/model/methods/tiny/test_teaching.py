@@ -101,9 +101,11 @@ def test_what_a_picture_taught_is_found_in_it(tiny: TinySegmenter, cup: Features
     assert (won & truth).sum() > 0.7 * (won | truth).sum()
 
 
+@pytest.mark.parametrize("n_pictures", [1, 40])
 def test_a_head_paints_little_of_what_it_has_nothing_to_do_with(
-    tiny: TinySegmenter, photographs: Photographs, head: Head, monkeypatch: pytest.MonkeyPatch
+    n_pictures: int, tiny: TinySegmenter, photographs: Photographs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lessons = [lesson_of(tiny, photographs["coffee"], LABELS)] * n_pictures
     words = tuple(map(ClassEntry, ("person", "sky", "tree", "building")))
     others = [tiny.encode(photographs[name], TAUGHT) for name in ("china", "astronaut")]
 
@@ -111,8 +113,9 @@ def test_a_head_paints_little_of_what_it_has_nothing_to_do_with(
         taught = ClassEntry(NAME, learned=head.learned()[0])
         return sum(float((scored(tiny, each, taught, *words).argmax(0) == 0).float().mean()) for each in others)
 
+    head = solve(lessons, (NAME,))
     monkeypatch.setattr(solving, "everyday_lesson", lambda digest: None)
-    without = solve([lesson_of(tiny, photographs["coffee"], LABELS)], (NAME,))
+    without = solve(lessons, (NAME,))
 
     assert painted(head) < 0.3 * painted(without)
 
