@@ -151,7 +151,7 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
     echo(line_of(head))
     for entry in head.classes:
         shares = entry.iou_range or [share for share in [entry.iou_taught] if share is not None]
-        taught = " to ".join(f"{share:.1f}" for share in shares)
+        taught = " to ".join(dict.fromkeys(f"{share:.1f}" for share in shares))
         iou = f", IoU {entry.iou_words:.1f} by words, {taught} as taught" if taught else ""
         wants = f"; {entry.wants} more would help" if entry.wants else ""
         origin = "; found by words" if entry.kept else ""
