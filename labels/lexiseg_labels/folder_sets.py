@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -58,6 +59,15 @@ def _folder_for(out: Path, question: Mapping[str, Any]) -> Path:
         if question_in(folder) == question or not has_results(folder):
             return folder
     raise AssertionError("unreachable")
+
+
+def without_results(files: list[Path], root: Path, out: Path | None) -> list[Path]:
+    """The files that are not in `out` or its numbered siblings; `root` is the folder that was searched."""
+    if out is None or root.resolve() not in (out := out.resolve()).parents or not out.parent.is_dir():
+        return files
+    others = re.compile(rf"{re.escape(out.name)}-[0-9]+")
+    results = {out, *(each for each in out.parent.iterdir() if others.fullmatch(each.name) and has_results(each))}
+    return [file for file in files if results.isdisjoint(file.resolve().parents)]
 
 
 def question_in(folder: Path) -> Any:

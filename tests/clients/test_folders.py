@@ -105,6 +105,12 @@ def test_another_question_leaves_the_folder_of_the_first_as_it_was(client: Clien
     assert len(second.getImgIds()) == 2
 
 
+def test_the_pictures_of_a_set_inside_the_folder_are_not_labelled_again(client: Client, folder: Path) -> None:
+    made = [client.label_folder(folder, words, out=folder / "set") for words in (CLASSES, CLASSES, ["sky"], ["sky"])]
+
+    assert [(each.out.name, each.labelled) for each in made] == [("set", 2), ("set", 2), ("set-2", 2), ("set-2", 2)]
+
+
 def test_pictures_that_cannot_be_asked_now_are_no_failures_and_not_in_the_set(client: Client, folder: Path) -> None:
     writer = Writer("coco", folder, None, CLASSES, {"classes": CLASSES})
     away = TimedOut("no answer in 60 seconds")

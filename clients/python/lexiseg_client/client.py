@@ -240,11 +240,12 @@ class Client(ConnectedClient[httpx.Client]):
             UnusableImage: the folder has no pictures.
             LexisegError, OSError: every picture failed, or the server cannot be asked.
         """
-        pictures = pictures_in(Path(folder))
+        place = None if out is None else Path(out)
+        pictures = pictures_in(Path(folder), place)
         fields = question_json(classes, {name: each for name, each in options.items() if name not in OF_SENDING})
         own = [entry["name"] if isinstance(entry, dict) else entry for entry in fields.get("classes", ())]
         labels, question = resolve_names(self, own, fields)
-        writer = Writer(to, Path(folder), None if out is None else Path(out), labels, question)
+        writer = Writer(to, Path(folder), place, labels, question)
         to_do = writer.not_done(pictures)
         resolved = MapOptions(**{**options, **{name: question.get(name) for name in RESOLVED}})  # type: ignore[typeddict-item]
         plan = map_plan(to_do, "return", resolved, before=len(pictures) - len(to_do))

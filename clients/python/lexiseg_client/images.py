@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_client.errors import UnusableImage
+from lexiseg_labels.folder_sets import without_results
 from lexiseg_labels.masks import png
 from lexiseg_labels.picture_names import LISTED_SUFFIXES, is_picture_name
 from lexiseg_labels.segmentation import Segmentation
@@ -142,8 +143,8 @@ def _read(path: Path) -> bytes:
         raise UnusableImage(f"{str(path)!r} is no path ({error})") from None
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures below a folder in the order of their paths, by suffix; hidden files and folders are left out."""
+def pictures_in(folder: Path, out: Path | None = None) -> list[Path]:
+    """The pictures below a folder, by suffix, in the order of their paths; without hidden ones and results in `out`."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -152,6 +153,7 @@ def pictures_in(folder: Path) -> list[Path]:
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         pictures += [Path(place, name) for name in names if not name.startswith(".") and is_picture_name(name)]
+    pictures = without_results(pictures, folder, out)
     if not pictures:
         raise UnusableImage(f"{folder}: no pictures in it; expected files with one of {LISTED_SUFFIXES}")
     return sorted(pictures)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.folder_sets import has_results
+from lexiseg_labels.folder_sets import without_results
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_service.batch.sources.files import fetch
@@ -103,22 +102,10 @@ def _sources_of_argument(argument: str, limits: Limits, out: Path | None) -> lis
         expected = "no image matches the pattern"
     else:
         return [Source(argument, path, limits)]
-    files = _without_results(sorted(file for file in candidates if file.is_file()), root, out)
+    files = without_results(sorted(file for file in candidates if file.is_file()), root, out)
     if not files:
         raise Unreadable(f"{argument}: {expected}")
     return [Source(str(file), file, limits) for file in files]
-
-
-def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Path]:
-    """The files that are not in `out` or its numbered siblings; `root` is the folder that was searched."""
-    if out is None or root.resolve() not in out.resolve().parents:
-        return files
-    beside = out.resolve().parent
-    others = re.compile(rf"{re.escape(out.resolve().name)}-[0-9]+")
-    results = {out.resolve()} | {
-        folder for folder in beside.iterdir() if others.fullmatch(folder.name) and has_results(folder)
-    }
-    return [file for file in files if results.isdisjoint(file.resolve().parents)]
 
 
 def _fetched(url: str, max_bytes: int) -> bytes:
