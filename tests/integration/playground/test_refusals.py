@@ -1,6 +1,8 @@
 """What goes wrong is said on the page, and the page goes on."""
 
+import json
 import re
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
@@ -52,6 +54,17 @@ def test_a_word_that_is_refused_is_named(page: Page) -> None:
     assert chip is not None
     assert panel is not None
     assert chip["x"] + chip["width"] < panel["x"] + panel["width"]
+
+
+def test_what_is_no_text_in_a_link_is_left_out_and_the_page_goes_on(context: BrowserContext, server: Server) -> None:
+    words = ["sky", 5, None, ["a"], {"name": {"a": 1}}, {"name": "tree", "synonyms": 5}]
+    page = opened(context, f"{server.url}/#{quote(json.dumps({'classes': words, 'model': {'toString': 1}}))}")
+    choose(page)
+
+    add(page, "building")
+
+    expect(page.locator("#chips li")).to_have_text([re.compile(word) for word in ("sky", "tree", "building")])
+    expect_result(page, "Found sky")
 
 
 def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:

@@ -10,7 +10,7 @@ const EXAMPLE_KEY = "lexiseg-tried"; // session storage: words of the example wh
 
 // The question in the URL fragment; empty if the fragment is invalid.
 const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.hash.slice(1))))()
-  .then(({ classes, ...query }) => ({ ...query, words: (classes ?? []).map((one) => (one.name ? { synonyms: [], ...one } : { name: one, synonyms: [] })) }))
+  .then(({ classes, ...query }) => ({ ...query, words: (classes ?? []).map((one) => (one?.name ? { synonyms: [], ...one } : { name: one, synonyms: [] })) }))
   .catch(() => ({ words: [] }));
 
 // Not awaited before there is a picture. Imported side by side: answer.js imports view.js, which would cost a second round trip.

@@ -122,13 +122,14 @@ export const settings = () => ({ words: state.words, task: tasks.value, backgrou
 
 const valuesOf = (ids) => Object.fromEntries(ids.map((id) => [id, $(id).value]));
 
-/** Sets what `settings` returned, or a part of it; what a menu that is filled does not offer stays as it is. @param {any} settings */
+const isText = (one) => typeof one === "string";
+/** Sets what `settings` returned or a link has, or a part of it; what a menu that is filled does not offer stays as it is. @param {any} settings */
 export function restore({ words, task, background, ...menus }) {
-  state.words = words ?? state.words;
+  state.words = words?.filter(({ name }) => isText(name)).map((one) => ({ ...one, synonyms: [one.synonyms ?? []].flat().filter(isText) })) ?? state.words;
   if ([...tasks].some((button) => button.value === task)) tasks.value = task;
   if (background !== undefined) $("background").checked = background;
   for (const id of MENUS) {
-    if (menus[id] && !$(id).dataset.isFilled) $(id).append(new Option(menus[id])); // stands until the menu is filled
+    if (menus[id] && isText(menus[id]) && !$(id).dataset.isFilled) $(id).append(new Option(menus[id])); // stands until the menu is filled
     if ([...$(id).options].some((option) => option.value === menus[id])) $(id).value = menus[id];
   }
 }

@@ -189,5 +189,12 @@ def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(taught_
     expect_result(page, f"Found {WORD}.")
 
 
+def test_a_name_that_objects_have_anyway_is_that_of_no_head(taught_twice: Taught) -> None:
+    of_engine = "import(new URL('playground/engine/browser.js', location.href).href)"
+    status = f"async () => (await {of_engine}).head('constructor').catch(({{ status }}) => status)"
+
+    assert taught_twice.page.evaluate(status) == 404
+
+
 def test_the_first_lesson_is_that_of_a_service(context: BrowserContext, site: str) -> None:
     teach_coins(opened(context, site))

@@ -9,7 +9,7 @@ import { bankOf } from "./semantic.js";
 const HEADS = "heads"; // name of the note with all heads by name
 let last = /** @type {any} */ (null); // the head that was solved last, with what it learned
 
-const all = async () => (await store.read(HEADS)) ?? {};
+const all = async () => ({ __proto__: null, ...(await store.read(HEADS)) }); // `constructor` is a name, too
 const fresh = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 const isNamed = (name) => (one) => one.name.toLowerCase() === name?.toLowerCase();
 const entryOf = (one) => (typeof one === "string" ? { name: one, synonyms: [] } : { synonyms: [], ...one });

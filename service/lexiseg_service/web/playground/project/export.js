@@ -49,9 +49,8 @@ export async function act({ id, value }) {
 const listed = (name) => name.replace(UNLISTED, "$1_");
 
 /** A picture of `filesOf`: what shows of an answer and is not doubtful. */
-export function pictureOf({ file }, { size, model, segments }) {
-  return { name: listed(file.name || "picture"), size, model, segments: stacked(segments.filter((one) => isVisible(one) && !one.doubtful)), file: () => file };
-}
+export const pictureOf = ({ file }, { size, model, segments }) =>
+  ({ name: listed(file.name || "picture"), size, model, segments: stacked(segments.filter((one) => isVisible(one) && !one.doubtful)), file: () => file });
 
 /** Files `[path, content]` of pictures {name, size, model, segments, reviewed, file} in all formats; `content` is a function. */
 export function* filesOf(pictures) {
