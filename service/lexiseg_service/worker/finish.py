@@ -5,10 +5,11 @@ The answer of a job is masks, pictures, warnings and times.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,7 +26,7 @@ from lexiseg_model.pictures.bands import bands
 from lexiseg_model.pictures.colours import Note
 from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.tasks.senses import chosen_senses
-from lexiseg_model.types import ClassEntry, LabelMap, Prompt, Segment, Segmentation, Task, Vocabulary
+from lexiseg_model.types import ClassEntry, LabelMap, Segment, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
 from lexiseg_model.vocabulary.language_names import ENGLISH, name_of, script_of
 from lexiseg_model.vocabulary.scoring import Steady
@@ -41,6 +42,8 @@ Callback = Callable[[], None]
 TRANSLATED = "translated-word"
 AMBIGUOUS = "ambiguous-language"
 UNSPLIT = "unsplit-words"
+RELATION = "unread-relation"
+RELATING = re.compile(r"\w (that|which|who|wearing|holding|behind|under|next to|(left|right|top) of|(on|in) the) \w")
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
 MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
@@ -251,10 +254,8 @@ def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
 def warnings_of(task: Task, query: tasks.Query, notes: Sequence[Note]) -> tuple[AnswerWarning, ...]:
     """All warnings of an answer; `notes`: what the decoder of the image had to guess."""
     image = tuple(AnswerWarning(note.type, f"image: {note.text}", "image") for note in notes)
-    prompts: tuple[AnswerWarning, ...] = ()
-    if not isinstance(query.segmenter, Corrections):
-        prompts = warnings_of_prompts(query.options.prompts, query.segmenter.card.name)
-    return (*image, *prompts, *warnings_of_words(query.vocabulary, task), *warnings_about(query))
+    words = warnings_of_words(query.vocabulary, task, reads_phrases=query.segmenter.card.phrases)
+    return (*image, *warnings_of_prompts(query), *words, *warnings_about(query))
 
 
 def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
@@ -281,40 +282,47 @@ def warnings_about(query: tasks.Query) -> tuple[AnswerWarning, ...]:
     model = segmenter.card.name
     warnings = [unfamiliar_word(each, vocabulary.classes[each.class_index], model) for each in unfamiliar[:n_alone]]
     if rest := [vocabulary.classes[each.class_index].name for each in unfamiliar[n_alone:]]:
-        warnings.append(summary(rest, len(vocabulary.classes), model, field))
+        count = f"{len(rest):,} of {len(vocabulary.classes):,} classes"
+        listed = ", ".join(map(repr, rest[:5])) + (", ..." if len(rest) > 5 else "")
+        reason = f"are far from every word that {model} was trained on; what it marks as these is a guess: {listed}"
+        warnings.append(AnswerWarning(UNFAMILIAR, f"{count} {reason}", field))
     return tuple(warnings)
 
 
-def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWarning, ...]:
+def warnings_of_prompts(query: tasks.Query) -> tuple[AnswerWarning, ...]:
     """One warning where masks are corrected by a model that takes no masks as prompts."""
-    if not any(prompt.corrects for prompt in prompts):
+    if isinstance(query.segmenter, Corrections) or not any(prompt.corrects for prompt in query.options.prompts):
         return ()
     detail = (
-        f"{model} takes no masks as prompts: what the points and the box show alone, or the mask's box, was added to "
-        "the mask or removed from it"
+        f"{query.segmenter.card.name} takes no masks as prompts: what the points and the box show alone, or the mask's "
+        "box, was added to the mask or removed from it"
     )
     return (AnswerWarning(NO_MASK_PROMPTS, detail, "prompts"),)
 
 
-def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
+def warnings_of_words(vocabulary: Vocabulary, task: Task, *, reads_phrases: bool = False) -> tuple[AnswerWarning, ...]:
     """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary."""
     if vocabulary.name is not None:
         return ()
-    translated, ambiguous, unsplit, stuff = [], [], [], []
+    kinds: dict[str, list[AnswerWarning]] = {each: [] for each in (TRANSLATED, AMBIGUOUS, UNSPLIT, RELATION, STUFF)}
     for index, entry in enumerate(vocabulary.classes):
-        name, field = entry.name, f"classes.{index}"
-        if entry.read_as:
-            detail = f"{name!r} was read as {', '.join(map(repr, entry.read_as))}: `language` {ENGLISH} keeps it"
-            translated.append(AnswerWarning(TRANSLATED, detail, field))
-        if entry.also:
-            ambiguous.append(AnswerWarning(AMBIGUOUS, ambiguity(name, entry.also), field))
-        if "," in name:
-            detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
-            unsplit.append(AnswerWarning(UNSPLIT, detail, field))
-        if task == "instance" and entry.thing is False:
-            detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
-            stuff.append(AnswerWarning(STUFF, detail, field))
-    return tuple([warning for kind in (translated, ambiguous, unsplit, stuff) for warning in kind[:MAX_WARNINGS]])
+        for kind, detail in _doubts(entry, task, reads_phrases):
+            kinds[kind].append(AnswerWarning(kind, detail, f"classes.{index}"))
+    return tuple([warning for kind in kinds.values() for warning in kind[:MAX_WARNINGS]])
+
+
+def _doubts(entry: ClassEntry, task: Task, reads_phrases: bool) -> Iterator[tuple[str, str]]:
+    name = entry.name
+    if entry.read_as:
+        yield TRANSLATED, f"{name!r} was read as {', '.join(map(repr, entry.read_as))}: `language` {ENGLISH} keeps it"
+    if entry.also:
+        yield AMBIGUOUS, ambiguity(name, entry.also)
+    if "," in name:
+        yield UNSPLIT, f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
+    if entry.named and not entry.is_taught and not reads_phrases and RELATING.search(name):
+        yield RELATION, f"{name!r} was looked for by its words; how they relate is not read, so it is a guess"
+    if task == "instance" and entry.thing is False:
+        yield STUFF, f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
 
 
 def ambiguity(name: str, also: Sequence[tuple[str, str]]) -> str:
@@ -338,13 +346,3 @@ def unfamiliar_word(word: Unfamiliar, entry: ClassEntry, model: str) -> AnswerWa
             f"{word.bound:.2f})"
         )
     return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{word.class_index}")
-
-
-def summary(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
-    listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-    return AnswerWarning(
-        UNFAMILIAR,
-        f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
-        f"as these is a guess: {listed}",
-        field,
-    )

@@ -12,6 +12,7 @@ from lexiseg_model.types import ClassEntry, Task, Vocabulary
 from lexiseg_service.worker.finish import (
     AMBIGUOUS,
     MAX_WARNINGS,
+    RELATION,
     STUFF,
     UNFAMILIAR,
     UNSPLIT,
@@ -97,6 +98,7 @@ def test_a_foreign_word_has_its_own_warning(word: ClassEntry, begins: str) -> No
             "(es or fr, or en)",
         ),
         (ClassEntry("sea,blue"), "semantic", UNSPLIT, "'sea,blue' was looked for as one thing; commas never split"),
+        (ClassEntry("dog on the porch"), "semantic", RELATION, "'dog on the porch' was looked for by its words;"),
         (ClassEntry("red", thing=False), "instance", STUFF, "'red' has no instances, so none was looked for"),
     ],
 )  # fmt: skip
@@ -109,6 +111,7 @@ def test_a_word_that_is_probably_not_what_was_meant_has_a_warning(
 
     assert (warning.type, warning.field, warning.detail[: len(begins)]) == (type_, "classes.1", begins)
     assert warnings_of_words(replace(asked, name="mine"), task) == ()
+    assert warnings_of_words(asked, task, reads_phrases=True) == (() if type_ == RELATION else (warning,))
 
 
 def test_the_last_of_many_warnings_counts_the_rest() -> None:
