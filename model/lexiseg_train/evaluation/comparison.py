@@ -394,19 +394,14 @@ def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, cou
     paths = []
     for sample in evenly_spread(data.samples, count):
         image = sample.read_image()
-        pictures = [
-            _paint_truth(image, sample.read_mask(), data),
-            *(_paint_answer(each, image, data) for each in (before, after)),
-        ]
+        pictures = [_paint_truth(image, sample.read_mask(), data)]
+        for segmenter in (before, after):
+            answer = segment("semantic", segmenter, segmenter.encode(image), data.vocabulary)
+            pictures.append(paint(image, answer.label_map, answer.segments))
         gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
         paths.append(folder / f"{sample.name}.png")
         Image.fromarray(np.concatenate([pictures[0], gap, pictures[1], gap, pictures[2]], 1)).save(paths[-1])
     return paths
-
-
-def _paint_answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
-    answer = segment("semantic", segmenter, segmenter.encode(image), data.vocabulary)
-    return paint(image, answer.label_map, answer.segments)
 
 
 def _paint_truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -140,21 +141,17 @@ class TinySegmenter(MaskSide, Exportable):
             exported = self._runner.encode(tiles)
             assert exported is not None  # a graph takes tiles of every shape
             return tuple(part.half() for part in exported)
-        maps = encode_each(tiles, self._device, self._teaching_pass)
+        maps = encode_each(tiles, self._device, partial(self._image_pass, teaching=True))
         if self._translated is None:
             return maps
         answering = dict(zip(ANSWERING, self.encode_tiles(tiles), strict=True))  # a question's words keep their bits
         return tuple((dict(zip(KEPT_MAPS, maps, strict=True)) | answering).values())
 
-    def _teaching_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """As `_image_pass`, with what teaching needs."""
-        images = normalised(tiles).to(self._dtype, memory_format=torch.channels_last)
-        return tuple(part.half() for part in self.network.teaching(images))
-
-    def _image_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
+    def _image_pass(self, tiles: Tensor, teaching: bool = False) -> tuple[Tensor, ...]:
         """The torch image pass of uint8 tiles [N, 3, s, t] on the device: float16."""
         images = normalised(tiles).to(self._dtype, memory_format=torch.channels_last)
-        return tuple(part.half() for part in self.network.answering(images))
+        network = self.network.teaching if teaching else self.network.answering
+        return tuple(part.half() for part in network(images))
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         names = KEPT_MAPS if plan.teaching else ANSWERING

@@ -217,12 +217,9 @@ class Calibration:
     def segment(self, photographs: Photographs) -> int:
         """Collect the findings of each photograph; no segment is dropped for its score. Returns the exit status."""
         classes = [{"name": one.name, "synonyms": list(one.synonyms), "threshold": 0.0} for one in self._words.classes]
-        fields: dict[str, Any] = {"classes": classes, "background": background_json(self._words.background)}
-
-        def segment_image(image: bytes) -> Segmentation:
-            return self._server.segment(image, {**fields, "task": "semantic"})
-
-        return photographs.segment(segment_image, self.findings.add)
+        background = background_json(self._words.background)
+        fields: dict[str, Any] = {"classes": classes, "background": background, "task": "semantic"}
+        return photographs.segment(lambda image: self._server.segment(image, fields), self.findings.add)
 
     def choose(self) -> list[Choice]:
         by_class = self.findings.by_class

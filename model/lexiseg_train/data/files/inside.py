@@ -153,9 +153,6 @@ class SetFiles:
     def in_folder(self, place: str) -> list[Path]:
         return self._by_folder.get(place, [])
 
-    def has_folder(self, place: str) -> bool:
-        return place == "." or any(key.startswith(f"{place}/") for key in self._by_key)
-
     def file(self, place: str) -> Path | None:
         """The file at a path in the set, or the frame of a video in it; None: there is none."""
         if self._is_wide and place.startswith("/"):
@@ -204,7 +201,7 @@ class SetFiles:
 
     def folder_like(self, place: str) -> str | None:
         """The folder at a path in the set, in any capitals; None: there is none."""
-        if self.has_folder(place):
+        if place == "." or any(key.startswith(f"{place}/") for key in self._by_key):
             return place
         steps = _loose(place).split("/")
         alike = {"/".join(each.split("/")[: len(steps)]) for each in self._by_key if each.count("/") >= len(steps)}

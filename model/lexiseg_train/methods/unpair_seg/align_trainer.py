@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -52,24 +53,19 @@ class EntityBatch(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-class EntityBatches:
-    """Makes batches of pairs with entities as captions; a share `mirrored` of the photographs is mirrored."""
-
-    def __init__(self, size: int, mirrored: float) -> None:
-        self._size, self._mirrored = size, mirrored
-
-    def __call__(self, pairs: Sequence[PairDraw]) -> EntityBatch:
-        canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), self._size) for pair in pairs)
-        images = [
-            laid_on(pair.image[:, ::-1] if pair.random().random() < self._mirrored else pair.image, canvas)
-            for pair, canvas in zip(pairs, canvases, strict=True)
-        ]
-        return EntityBatch(
-            torch.from_numpy(np.stack(images)),
-            canvases,
-            tuple(tuple(pair.caption.split(SEPARATOR)) for pair in pairs),
-            tuple(skipped for pair in pairs for skipped in pair.skipped),
-        )
+def batch_of(size: int, mirrored: float, pairs: Sequence[PairDraw]) -> EntityBatch:
+    """A batch of pairs with entities as captions; a share `mirrored` of the photographs is mirrored."""
+    canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), size) for pair in pairs)
+    images = [
+        laid_on(pair.image[:, ::-1] if pair.random().random() < mirrored else pair.image, canvas)
+        for pair, canvas in zip(pairs, canvases, strict=True)
+    ]
+    return EntityBatch(
+        torch.from_numpy(np.stack(images)),
+        canvases,
+        tuple(tuple(pair.caption.split(SEPARATOR)) for pair in pairs),
+        tuple(skipped for pair in pairs for skipped in pair.skipped),
+    )
 
 
 def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
@@ -178,7 +174,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self._rows: dict[str, Tensor] = {}
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[EntityBatch]:
-        make = EntityBatches(phase.crop, self.recipe.mirrored)
+        make = partial(batch_of, phase.crop, self.recipe.mirrored)
         return NumberedPairs(self.pairs, make, phase.batch, self.recipe.seed)
 
     def _mode(self) -> None:
