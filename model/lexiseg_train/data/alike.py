@@ -147,23 +147,18 @@ def unite(file: Path, mask: NDArray[np.uint8]) -> None:
 def validation_side(photographs: Sequence[Path], share: float) -> list[bool]:
     """Which photographs are for validation: about a share in 0..1, evenly, that parts none that look alike."""
     every = max(2, round(1 / share))
-    groups = _groups(photographs)
+    miniatures: dict[int, Miniature] = {}
+    for place, path in enumerate(photographs):
+        with suppress(SampleError):
+            miniatures[place] = miniature(read_photograph(path))
+    alike, readable = np.arange(len(photographs)), np.array([*miniatures], np.int64)
+    alike[readable] = readable[alike_groups([*miniatures.values()])]
+    groups = split_groups(alike).tolist()
     sizes = Counter(groups)
     largest = max(-(-len(groups) // every), min(sizes.values(), default=0))
     fitting = [group for group, size in sizes.items() if size <= largest]  # in the order of the photographs
     held_out = set(fitting[::every])
     return [group in held_out for group in groups]
-
-
-def _groups(photographs: Sequence[Path]) -> list[int]:
-    """The group of each photograph that a split must not part."""
-    miniatures: dict[int, Miniature] = {}
-    for place, path in enumerate(photographs):
-        with suppress(SampleError):
-            miniatures[place] = miniature(read_photograph(path))
-    groups, readable = np.arange(len(photographs)), np.array([*miniatures], np.int64)
-    groups[readable] = readable[alike_groups([*miniatures.values()])]
-    return [int(group) for group in split_groups(groups)]
 
 
 def write_groups(folder: Path, train: Sequence[Miniature], val: Sequence[Miniature]) -> tuple[str, ...]:

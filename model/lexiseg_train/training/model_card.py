@@ -16,7 +16,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.importing import Imported
 from lexiseg_model.catalogue.weights import WEIGHTS, file_digest
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_train.data.indexed import IndexedDataset
+from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.data.read_scenes import object_scenes
 from lexiseg_train.evaluation.counts import Scores
 from lexiseg_train.evaluation.run import evaluate
@@ -132,14 +132,15 @@ def licence_line(folder: Path) -> str | None:
     return None
 
 
-def measure_quality(segmenter: Segmenter, sets: Iterable[IndexedDataset]) -> dict[str, Quality]:
-    """Evaluate a model on splits, print a line for each, and give the card's `quality`."""
+def with_quality(card: ModelCard, folder: Path, segmenter: Segmenter, root: Path, names: Iterable[str]) -> ModelCard:
+    """Evaluate a model on the val splits of sets, print a line for each, and write `quality` into its card."""
     quality = {}
-    for data in sets:
+    for name in names:
+        data = read_dataset(root, name, "val")
         reached = evaluate(segmenter, data).scores
         print(f"{data.name}: mIoU {reached.miou:.2f} %, pixel accuracy {reached.pixel_accuracy:.2f} %", flush=True)
         quality[data.name] = quality_of(reached, data)
-    return quality
+    return update_card(card, folder, quality=quality)
 
 
 def quality_of(reached: Scores, data: IndexedDataset) -> Quality:

@@ -35,12 +35,12 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-from lexiseg_train.data.indexed import IGNORE, IndexedDataset, read_dataset
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset, measurable, read_dataset
 from lexiseg_train.evaluation.counts import count, scores
 from lexiseg_train.methods.s_seg.trainings import LossSettings, PseudoMaskSettings, SSegRecipe
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import contrast_loss, info_nce, matched_mask_losses, mean_over_targets
-from lexiseg_train.training.model_card import measure_quality, origin_fields, pairs_entries, update_card
+from lexiseg_train.training.model_card import origin_fields, pairs_entries, update_card, with_quality
 from lexiseg_train.training.pair_run import PairBatch, PairRun, recall
 
 COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
@@ -284,9 +284,7 @@ def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelC
     print(f"threshold {best}: mIoU {miou.max():.2f} % on train splits", flush=True)
     card = update_card(card, folder, settings=card.settings | {"background": best})
     segmenter = catalogue.load_folder(folder, recipe.device)
-    measured = [name for name in recipe.thresholds if (recipe.data / name / "val").is_dir()]
-    quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
-    return update_card(card, folder, quality=quality)
+    return with_quality(card, folder, segmenter, recipe.data, measurable(recipe.data, recipe.thresholds))
 
 
 def _miou_by_threshold(segmenter: Segmenter, data: IndexedDataset, photographs: int) -> list[float]:

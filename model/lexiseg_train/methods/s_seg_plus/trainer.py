@@ -22,7 +22,7 @@ from lexiseg_train.data.indexed import IGNORE, Reading, Sample, one_value_warnin
 from lexiseg_train.data.pairs.source import Skipped, first_readable
 from lexiseg_train.methods.s_seg_plus.trainings import StudentRecipe, settings_for
 from lexiseg_train.training.crops import random_crop
-from lexiseg_train.training.model_card import data_entry, measure_quality, origin_fields, update_card
+from lexiseg_train.training.model_card import data_entry, origin_fields, with_quality
 from lexiseg_train.training.processes import rank
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
@@ -146,7 +146,5 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
     catalogue.write_card(card, weights.parent)
     if recipe.judged:
         segmenter = catalogue.load_folder(weights.parent, recipe.device)
-        truth = recipe.truth or recipe.data
-        quality = measure_quality(segmenter, (read_dataset(truth, name, "val") for name in recipe.judged))
-        card = update_card(card, weights.parent, quality=quality)
+        card = with_quality(card, weights.parent, segmenter, recipe.truth or recipe.data, recipe.judged)
     return card

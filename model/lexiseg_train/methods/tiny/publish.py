@@ -51,9 +51,9 @@ from lexiseg_train.training.model_card import (
     data_entry,
     lineage,
     measure_prompts,
-    measure_quality,
     origin_fields,
     update_card,
+    with_quality,
 )
 
 PHOTOGRAPHS = 600  # of all data sets together, each in proportion to its size, evenly chosen
@@ -269,9 +269,7 @@ def _with_figures(
     train = [read_dataset(recipe.data, name, "train") for name in masked]
     train = [data if usable is None else only_usable(data, usable) for data in train]
     card = update_card(card, folder, score=fit_scores(segmenter, train, recipe.seed))
-    measured = measurable(recipe.data, recipe.sets)
-    quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
-    return update_card(card, folder, quality=quality)
+    return with_quality(card, folder, segmenter, recipe.data, measurable(recipe.data, recipe.sets))
 
 
 def folder_below(below: str) -> Path:
