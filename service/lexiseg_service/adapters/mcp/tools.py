@@ -273,7 +273,7 @@ class ToolService:
             path = (self._folder / name).resolve()
             # `resolve` follows links, which may lead outside. The error does not tell whether a file outside exists.
             inside = path.is_relative_to(self._folder) and path.is_file()
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # the last at links in a circle
             inside = False
         if not inside:
             raise InvalidValue.of("image", name, f"a picture in the folder of this server, {WITHOUT_FILES}")

@@ -135,9 +135,9 @@ class Results:
         self.folder = self._set.folder
         self._set.resume()
         self._saved = 0.0
-        photographs = {source.path.resolve() for source in job.sources if source.path is not None}
-        existing = {path.resolve() for path in self.folder.rglob("*")}
-        self._stems = {NUMBERED.sub("", path.stem) for path in existing - photographs}
+        photographs = {os.path.realpath(source.path) for source in job.sources if source.path is not None}
+        existing = {os.path.realpath(path) for path in self.folder.rglob("*")}  # `resolve` raises at circles
+        self._stems = {NUMBERED.sub("", Path(path).stem) for path in existing - photographs}
 
     def has(self, source: Source, *, even_changed: bool) -> bool:
         """Whether there are results of the picture from before, or `even_changed` of any picture of that name."""
@@ -167,7 +167,7 @@ class Results:
         link = None
         if source.path is not None:
             start = Path() if job.is_printed else self.folder
-            link = Path(os.path.relpath(source.path.resolve(), start.resolve())).as_posix()
+            link = Path(os.path.relpath(os.path.realpath(source.path), os.path.realpath(start))).as_posix()
         suffix = suffix_of(source.name, suffix_of_format(sniff(content)))
         # A list that is printed names pictures where they are.
         is_named = job.is_printed and kind.listing is not None

@@ -34,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "a.png").write_bytes(PICTURE)
     (tmp_path / "secret.png").write_bytes(PICTURE)
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "circle.png").symlink_to("circle.png")
     return folder
 
 
@@ -172,7 +173,9 @@ async def test_an_answer_fits_into_a_message_of_a_chat(
             await client.read_resource(file)
 
 
-@pytest.mark.parametrize("path", ["../secret.png", "link.png", "nothing.png", "/etc/passwd", "a\0.png", "."])
+@pytest.mark.parametrize(
+    "path", ["../secret.png", "link.png", "circle.png", "nothing.png", "/etc/passwd", "a\0.png", "."]
+)
 async def test_nothing_outside_the_folder_is_read(folder: Path, path: str) -> None:
     async with talking(folder) as client:
         assert "expected a picture in" in await refused(client, "segment", image=path, words=["red"])

@@ -80,6 +80,7 @@ def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, f
 
 def test_a_photograph_is_never_written_over(lexiseg: CommandLine, folder: Path) -> None:
     before = (folder / "flower.png").read_bytes()
+    (folder / "circle").symlink_to("circle")
 
     assert lexiseg("segment", folder / "flower.png", "-c", "flower", "--out", folder).status == 0
     assert (folder / "flower.png").read_bytes() == before
