@@ -41,7 +41,7 @@ class Segmentation(AnswerFields, _Exporters):
     """The segments of one image, and what else the answer says.
 
     `answer["dog"]` is the segment of a label. A notebook displays an answer as a picture. `image` is the argument of
-    `segment`, unread and uncopied; None for an id or a URL.
+    `segment`, of an open file its bytes, of an earlier answer its image; None for an id or a URL.
     """
 
     id: str

@@ -1,7 +1,9 @@
 """What stands for an image: a path, an answer, an id, pixels; and for several: a folder."""
 
 import io
+import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from lexiseg_client.images import ImageLike, Upload, load, pictures_in
 from lexiseg_labels.picture_names import PICTURE_SUFFIXES
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from tests import pictures
+from tests.integration.server import Server
 
 ID = "0123456789abcdef0123456789abcdef"
 
@@ -93,6 +96,20 @@ def test_a_file_that_is_closed_or_missing_is_refused(folder: Path) -> None:
         load(closed)
     with pytest.raises(FileNotFoundError):
         load(folder / "none.jpg")
+
+
+def test_an_answer_about_a_file_or_an_earlier_answer_is_painted_on_its_picture(server: Server, tmp_path: Path) -> None:
+    picture = pictures.small("china", 96)
+    path = tmp_path / "china.png"
+    path.write_bytes(pictures.encoded(picture))
+    with Client(server.url) as client:
+        with path.open("rb") as file:
+            answers = [client.segment(image, ["sky"]) for image in (path, memoryview(path.read_bytes()), file)]
+        answers.append(client.segment(answers[-1], ["sky"]))
+
+    painted = [pickle.loads(pickle.dumps(answer)).painted() for answer in answers]
+    assert all(np.array_equal(each, painted[0]) for each in painted)
+    assert not np.array_equal(painted[0], replace(answers[0], image=None).painted())
 
 
 def sent(image: ImageLike) -> Image.Image:

@@ -127,7 +127,7 @@ def file_bytes(image: ImageLike) -> bytes:
     else:
         raise UnusableImage(f"expected a path, bytes, a file, pixels or a Pillow image, got {type(image).__name__}")
     if not content:
-        raise UnusableImage("expected the bytes of an image file, got none")
+        raise UnusableImage("expected the bytes of an image file, got none; a file that was read is at its end")
     return content
 
 

@@ -13,7 +13,7 @@ from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapPlan
 from lexiseg_client.calling.steps import Call, Retry, Wait, Work
 from lexiseg_client.errors import LASTING, ImageExpired, TimedOut, Unreachable
-from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
+from lexiseg_client.images import BinaryFile, ImageId, ImageLike, Source, Upload, load
 from lexiseg_client.question import Classes, question_json
 from lexiseg_client.rest import Health, RestTransport
 from lexiseg_labels.segmentation import Segmentation
@@ -58,15 +58,15 @@ class Calls:
         deadline = self.deadline(timeout)
         question = question_json(classes, options)
         source: Source = yield Work(partial(load, image))
-        if not isinstance(source, Upload):
-            return (yield from self.transport.segment(source, question, deadline))
-        answer = yield from self._segment(source, question, deadline)
-        return replace(answer, image=image)
+        if isinstance(source, Upload):
+            answer = yield from self._segment(source, question, deadline)
+            return replace(answer, image=source.content if isinstance(image, BinaryFile | memoryview) else image)
+        answer = yield from self.transport.segment(source, question, deadline)
+        return replace(answer, image=image.image) if isinstance(image, Segmentation) else answer
 
     def _segment(self, source: Upload, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """Refer to an image sent before by its id; upload it again if the server no longer has it."""
-        image_id = self._image_ids.get(source.digest)
-        if image_id is not None:
+        if (image_id := self._image_ids.get(source.digest)) is not None:
             try:
                 return (yield from self.transport.segment(ImageId(image_id), question, deadline))
             except ImageExpired:
