@@ -461,6 +461,26 @@ def test_erasing_leaves_nothing(page: Page, tab: str) -> None:
     expect(page.locator("#empty")).to_be_visible()
 
 
+def test_what_cannot_be_erased_is_told_and_a_button_erases_it(page: Page) -> None:
+    add_files(page, one=CHINA)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.evaluate(
+        """() => {
+            const { prototype } = IDBObjectStore, { delete: before } = prototype;
+            prototype.delete = () => {
+                prototype.delete = before;
+                throw new DOMException("the disk is busy", "UnknownError");
+            };
+        }"""
+    )
+    page.get_by_role("button", name="Erase").click()
+    expect_result(page, "The storage of this browser does not answer")
+
+    page.get_by_role("button", name="Retry now").click()
+
+    until_resolved(page, "async () => !(await (await import('./playground/project/store.js')).load()).length")
+
+
 def test_a_phone_shows_the_strip_within_its_width(screen: Callable[..., Page]) -> None:
     page = screen(**PHONE)
     add_files(page, **{f"number-{number}": CHINA for number in range(8)})

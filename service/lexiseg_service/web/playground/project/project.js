@@ -283,14 +283,14 @@ async function erase(some) {
   if (!window.confirm(`Erase ${some.length} pictures and their labels from this browser?`)) return;
   pictures = pictures.filter((one) => !some.includes(one));
   for (const { line } of some) line?.parentElement.remove();
-  await Promise.all(some.map(({ key }) => store.forget(key)));
-  tabs.postMessage({ hasErased: true });
   drawStrip();
   if (some.includes(state.picture)) {
     state.picture = null;
     emit("pictured");
     if (state.mode === "picture") emit("tab", "picture");
   }
+  await Promise.all(some.map(({ key }) => store.forget(key))).catch((problem) => refuse(problem, () => erase(some)));
+  tabs.postMessage({ hasErased: true });
   emit("erased");
 }
 
