@@ -42,7 +42,8 @@ def plain(scores: Tensor, size: tuple[int, int]) -> Tensor:
 def draw_together(n_words: int) -> float:
     """CPU milliseconds of the rule of `tiny` by which so many asked words compete, on a photograph of 640 x 480."""
     scores, pixels = (smooth_scores(channels, (72, 96)) for channels in (n_words, EMBEDDING))
-    return 1e3 * cost(partial(together, scores, pixels, torch.tensor(13.0), TogetherRule(), torch.tensor(0.5))).cpu
+    question = [torch.ones(n_words, dtype=torch.bool)]
+    return 1e3 * cost(partial(together, scores, pixels, torch.tensor(13.0), TogetherRule(), question)).cpu
 
 
 def run() -> None:

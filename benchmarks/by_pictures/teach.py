@@ -5,7 +5,8 @@ those of the bundled weights (card.yaml). Prints each figure with its standard e
 background is measured with it. With `--strip`, the first pictures teach, as in the page's strip, and pictures all over
 the rest are measured. With `--rename skin=cheek`, a class goes by a word that says less of it. With `--finetune`,
 `lexiseg train finetune` learns from as many pictures as the largest head, and a column has its mIoU, the minutes and in
-how many draws it was refused.
+how many draws it was refused. With `--unrelated voc`, photographs of that set's `val` split are asked for plain words
+and the head: in how many percent it takes over 1 % of the pixels, and how many percent of the words' masks change much.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ SETS = ("faces", "corridors", "small-things", "plates", "helmets", "hands", "car
 NUMBERS = 5, 20  # of pictures to learn from
 MAX_MEASURED = 30  # pictures
 MAX_SHARE = 0.5  # of a small set that is learned from
+PLAIN_WORDS = "person", "sky", "tree", "building", "car", "grass", "road", "dog"
+LEAST = 0.01  # share of a photograph that counts as painted, or as a mask
+SAME = 0.8  # IoU of a mask with that of the words by themselves, below which it is spoilt
 
 
 class Picture(NamedTuple):
@@ -90,6 +94,34 @@ class Taught:
         return replace(self.words, classes=tuple(replace(entry, learned=each) for entry, each in learned))
 
 
+class Unrelated:
+    """Photographs that have nothing to do with a head, answered for plain words."""
+
+    def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
+        self._segmenter, self._rows_of = segmenter, KnownRows(segmenter)
+        n, options = len(data.samples), InferenceOptions(teaching=True, fine=True)
+        places = np.linspace(0, n - 1, min(n, MAX_MEASURED)).round().astype(int)
+        self._features = [segmenter.encode(data.samples[place].read_image(), options) for place in places]
+        self._plain = [self._labels(features, ()) for features in self._features]
+
+    def harm(self, classes: tuple[ClassEntry, ...]) -> tuple[float, float]:
+        """In percent: photographs that the classes paint, and masks of words that they spoil."""
+        painted, spoilt = [], []
+        for features, plain in zip(self._features, self._plain, strict=True):
+            labels = self._labels(features, classes)
+            n = len(PLAIN_WORDS)
+            painted.append(((labels >= n) & (labels < n + len(classes))).mean() > LEAST)
+            for word in np.flatnonzero(np.bincount(plain.ravel(), minlength=n)[:n] > LEAST * plain.size):
+                before, now = plain == word, labels == word
+                spoilt.append((before & now).sum() < SAME * (before | now).sum())
+        return 100 * float(np.mean(painted)), 100 * float(np.mean(spoilt))
+
+    def _labels(self, features: Features, classes: tuple[ClassEntry, ...]) -> NDArray[np.uint16]:
+        vocabulary = Vocabulary((*map(ClassEntry, PLAIN_WORDS), *classes), Background())
+        logits = score_vocabulary(self._segmenter, features, vocabulary, self._rows_of, self._segmenter.card.refine)
+        return winners(logits, features.size).labels
+
+
 def tuned(folder: Path, samples: Sequence[Sample], place: Path, seed: int) -> tuple[Segmenter, bool]:
     """`tiny`, tuned on some photographs of a set's folder, and whether that gained."""
     for part in ("images", "masks"):
@@ -120,8 +152,10 @@ def measure(
     orders: Sequence[Sequence[int]],
     root: Path | None,
     renames: Mapping[str, str],
+    unrelated: Unrelated | None,
 ) -> Iterator[list[float]]:
-    """For each order the mIoU by words, and by each number of pictures; tuned, its minutes and whether it gained.
+    """For each order the mIoU by words, and by each number of pictures; what these do to unrelated photographs; tuned,
+    its minutes and whether it gained.
 
     `root`: of the data sets; None: without tuning.
     """
@@ -131,6 +165,8 @@ def measure(
         measured = order[most : most + MAX_MEASURED]
         vocabularies = [taught.words, *(taught.taught(order[: min(number, most)]) for number in numbers)]
         figures = [taught.miou(vocabulary, measured) for vocabulary in vocabularies]
+        if unrelated is not None:
+            figures += [share for vocabulary in vocabularies[1:] for share in unrelated.harm(vocabulary.classes)]
         if root is not None:
             began = time.monotonic()
             with TemporaryDirectory() as place:
@@ -151,19 +187,22 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--draws", type=int, default=3, help="random draws of pictures to average")
     parser.add_argument("--strip", action="store_true", help="learn from the first pictures, in order; one draw")
     parser.add_argument("--rename", nargs="+", default=[], metavar="OLD=NEW", help="words of classes")
+    parser.add_argument("--unrelated", metavar="SET", help="photographs that have nothing to do with the classes")
     parser.add_argument("--finetune", action="store_true", help="and tuned on the largest number of pictures")
     options = parser.parse_args(arguments)
     segmenter = catalogue.load(options.model, runtime="auto")
     renames = dict(pair.split("=") for pair in options.rename)
     tuning = ["tuned", "minutes", "gained"] if options.finetune else []
-    heads = ["set", "words", *(f"{number} pictures" for number in options.pictures), *tuning]
+    harm = [f"{each} %, {number}" for number in options.pictures for each in ("painted", "spoilt") if options.unrelated]
+    unrelated = Unrelated(segmenter, read_dataset(options.root, options.unrelated, "val")) if harm else None
+    heads = ["set", "words", *(f"{number} pictures" for number in options.pictures), *harm, *tuning]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name in options.sets:
         data, root = read_dataset(options.root, name, "train"), options.root if options.finetune else None
         n = len(data.samples)
         drawn = [np.random.default_rng(seed).permutation(n).tolist() for seed in range(options.draws)]
         orders = [strip(n, min(max(options.pictures), round(MAX_SHARE * n)))] if options.strip else drawn
-        figures = np.array([*measure(segmenter, data, options.pictures, orders, root, renames)])
+        figures = np.array([*measure(segmenter, data, options.pictures, orders, root, renames, unrelated)])
         means, errors = figures.mean(0), figures.std(0) / max(1, len(figures) - 1) ** 0.5
         cells = (f"{mean:.1f} ± {error:.1f}" for mean, error in zip(means, errors, strict=True))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
