@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from lexiseg_client import Client, LexisegError, Retry, TimedOut, Unreachable
+from lexiseg_client import Client, InvalidValue, LexisegError, Retry, TimedOut, Unreachable
 from lexiseg_client.folders import Writer, write_all
 from tests import pictures
 from tests.clients.scripted_server import Say, scripted
@@ -150,6 +150,16 @@ def test_a_server_that_is_away_ends_it_at_the_first_picture(folder: Path) -> Non
 def test_an_unknown_form_is_refused_before_anything_is_sent(folder: Path) -> None:
     with Client("http://127.0.0.1:9") as away, pytest.raises(ValueError, match="to: expected one of coco"):
         away.label_folder(folder, CLASSES, to="cut-outs")
+
+
+def test_what_is_wrong_with_all_pictures_is_asked_once(folder: Path) -> None:
+    wrong = {"field": "threshold", "value": 7, "expected": "0 to 1"}
+    problem = {"type": "invalid-value", "title": "", "status": 422, "detail": "threshold: ...", "errors": [wrong]}
+    say = Say(422, problem, content_type="application/problem+json")
+    with scripted(say) as script, Client(script.url) as client, pytest.raises(InvalidValue, match="threshold"):
+        client.label_folder(folder, CLASSES, threshold=7, concurrency=1)
+
+    assert len(script.asked) == 1
 
 
 REFUSALS = {"unauthorized": 401, "rate-limited": 429, "queue-full": 429, "not-ready": 503, "deadline-exceeded": 504}

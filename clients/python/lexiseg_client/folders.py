@@ -14,6 +14,8 @@ from lexiseg_client.errors import (
     Busy,
     DeadlineExceeded,
     Forbidden,
+    InvalidValue,
+    NoMasks,
     NotFound,
     NotReady,
     TimedOut,
@@ -31,7 +33,7 @@ from lexiseg_labels.segmentation import Segmentation
 if TYPE_CHECKING:
     from lexiseg_client.client import Client
 
-FATAL = (Forbidden, NotFound, Unauthorized, Unreachable)  # the next image would fail, too
+FATAL = (Forbidden, NoMasks, NotFound, Unauthorized, Unreachable)  # the next image would fail, too
 NOT_NOW = (Busy, DeadlineExceeded, NotReady, TimedOut)  # says nothing about the picture
 
 
@@ -127,10 +129,7 @@ class Writer:
 
 
 def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Exception]]) -> LabelledFolder:
-    """Write the answers about pictures; one that fails costs only itself.
-
-    An interrupted run leaves a data set of the pictures until then.
-    """
+    """Write the answers about pictures; one that fails costs itself, an interruption the pictures after it."""
     failed, not_yet = dict[Path, Exception](), dict[Path, Exception]()
     try:
         for picture, answer in answers:
@@ -138,11 +137,12 @@ def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Excep
                 if isinstance(answer, Exception):
                     raise answer
                 writer.add(picture, answer)
-            except FATAL:
-                raise
             except NOT_NOW as error:
                 not_yet[picture] = error
             except IMAGE_ERRORS as error:
+                fields = [each.field for each in error.errors] if isinstance(error, InvalidValue) else []
+                if isinstance(error, FATAL) or not all(field.startswith(("image", "prompts")) for field in fields):
+                    raise
                 failed[picture] = error
     finally:
         writer.close()
