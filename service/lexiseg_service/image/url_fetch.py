@@ -238,6 +238,4 @@ def _name(url: httpx.URL) -> str:
 
 
 def _port(url: httpx.URL) -> int:
-    if url.port is not None:
-        return url.port
-    return 80 if url.scheme == "http" else 443
+    return (80 if url.scheme == "http" else 443) if url.port is None else url.port

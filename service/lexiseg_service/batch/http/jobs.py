@@ -186,7 +186,7 @@ class Jobs:
             )
         question = stored(body.question)
         if body.webhook is not None:
-            await self._webhooks.check(body.webhook.url)
+            await self._webhooks.check(body.webhook.url, caller.client)
         copy = await question_copy.copied(self._use_case, body.question, caller)
         classes = [entry.name for entry in copy.request.vocabulary.classes]
         check_fits(body.to, question, classes)

@@ -24,15 +24,17 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_af
 from lexiseg_service.batch.ledger.job import Job, Ledger, Notice, Progress, Webhook, ask_ledger
 from lexiseg_service.batch.runner import LEASE_SECONDS
 from lexiseg_service.batch.sources.source import SourceKind
-from lexiseg_service.errors import ImageNotFetched, InvalidValue, NotReady
+from lexiseg_service.errors import ImageNotFetched, InvalidValue, NotReady, QueueFull, RateLimited
 from lexiseg_service.image.url_fetch import HostGuard, SystemResolver
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.jobs")
 FIELD = "webhook.url"
-MAX_LOOKUPS = 8  # at a time
-ATTEMPT_SECONDS = 10.0  # for one POST
+MAX_CONCURRENT = 16  # POSTs; lookups when jobs are created
+MAX_LOOKUPS = 14 * MAX_CONCURRENT  # each goes on after its attempt, at silent servers for a minute
+ATTEMPT_SECONDS = 10.0  # for one POST or lookup
 FIRST_PAUSE, MAX_PAUSE = 1.0, 600.0  # seconds
 PATIENCE = 86_400.0  # seconds, after which a notice is given up
 Send = Callable[[Job, Mapping[str, Any]], Awaitable[bool]]  # tells of the end; False: given up
@@ -55,15 +57,17 @@ class WebhookSender:
     """Sends notices of ended jobs."""
 
     def __init__(self, settings: Settings) -> None:
-        self._hosts = HostGuard(
-            FIELD, SystemResolver(MAX_LOOKUPS), setting="LEXISEG_WEBHOOK_NETWORKS", own=settings.webhook_networks
-        )
+        resolve, own = SystemResolver(MAX_LOOKUPS), settings.webhook_networks
+        self._hosts = HostGuard(FIELD, resolve, setting="LEXISEG_WEBHOOK_NETWORKS", own=own)
+        self._lookups = Shares("lookups of webhooks", MAX_CONCURRENT, CLIENT_SHARE)
+        self._posts = Shares("webhooks", MAX_CONCURRENT, CLIENT_SHARE)
 
-    async def check(self, url: str) -> None:
+    async def check(self, url: str, client: str) -> None:
         parsed = self._hosts.checked(url)
         try:
-            await self._hosts.addresses(parsed)
-        except ImageNotFetched:
+            with self._lookups.take(client):
+                await asyncio.wait_for(self._hosts.addresses(parsed), ATTEMPT_SECONDS)
+        except (ImageNotFetched, TimeoutError):
             raise InvalidValue.of(FIELD, "a host that is not known or not allowed", self._hosts.expected) from None
 
     async def send(self, job: Job, content: Mapping[str, Any]) -> bool:
@@ -71,20 +75,21 @@ class WebhookSender:
         assert job.webhook is not None
         body = orjson.dumps({"type": "job.ended", "data": content})
         try:
-            await persistent()(self._post, job.webhook, f"job-{job.id}", body)
+            await persistent()(self._post, job.webhook, job.client, f"job-{job.id}", body)
         except (RetryError, InvalidValue) as error:
             logger.warning("webhook given up", job=job.id, error=type(error).__name__)
             return False
         return True
 
-    async def _post(self, webhook: Webhook, identity: str, body: bytes) -> None:
+    async def _post(self, webhook: Webhook, client: str, identity: str, body: bytes) -> None:
         url = self._hosts.checked(webhook.url)
         headers = signed(webhook.secret, identity, int(time.time()), body)
         try:
-            async with asyncio.timeout(ATTEMPT_SECONDS), self._hosts.send("POST", url, headers, body) as response:
-                if not response.is_success:
-                    raise NotTaken(f"status {response.status_code}")
-        except (ImageNotFetched, httpx.TransportError, TimeoutError) as error:
+            with self._posts.take(client):
+                async with asyncio.timeout(ATTEMPT_SECONDS), self._hosts.send("POST", url, headers, body) as response:
+                    if not response.is_success:
+                        raise NotTaken(f"status {response.status_code}")
+        except (ImageNotFetched, RateLimited, QueueFull, httpx.TransportError, TimeoutError) as error:
             raise NotTaken(str(error)) from error
 
 
@@ -141,15 +146,14 @@ class Notices:
 
     async def _send(self, identity: str) -> None:
         try:
-            job = await ask_ledger(self._ledger.job, identity)
-            progress = await ask_ledger(self._ledger.progress, identity)
-            if job is not None and progress is not None:
-                send = self.senders.get(job.kind, self._webhooks.send)
-                is_accepted = await send(job, self._output(job, progress))
-                notice: Notice = "sent" if is_accepted else "given up"
-                await ask_ledger(self._ledger.update, identity, {"notice": notice})
-                self._metrics.webhooks.labels(notice).inc()
-        except NotReady:  # the notice is still due
-            pass
+            with suppress(NotReady):  # the notice is still due
+                job = await ask_ledger(self._ledger.job, identity)
+                progress = await ask_ledger(self._ledger.progress, identity)
+                if job is not None and progress is not None:
+                    send = self.senders.get(job.kind, self._webhooks.send)
+                    is_accepted = await send(job, self._output(job, progress))
+                    notice: Notice = "sent" if is_accepted else "given up"
+                    await ask_ledger(self._ledger.update, identity, {"notice": notice})
+                    self._metrics.webhooks.labels(notice).inc()
         finally:
             del self._sending[identity]

@@ -1,11 +1,14 @@
 """The end of a job is told to its webhook, signed, until it is taken; and shown as server-sent events."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
+import socket
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from lexiseg_service.batch.http import notices
 from lexiseg_service.batch.ledger.job import HOLDER, Ledger
 from lexiseg_service.records.sqlite import FILE, SqliteStore
+from lexiseg_service.settings import Settings
 from tests.http_server import Quiet, serving
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.waiting import until
@@ -136,6 +140,30 @@ def test_a_webhook_that_may_not_be_told_is_refused_at_once(tmp_path: Path) -> No
 
     assert {(answer.status_code, answer.json()["type"]) for answer in answers.values()} == {(422, "invalid-value")}
     assert [url for url, expected in REFUSED.items() if expected not in answers[url].json()["detail"]] == []
+
+
+async def test_names_at_silent_servers_end_soon_and_leave_lookups_to_another_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered, lookup = Event(), socket.getaddrinfo
+
+    def silent(host: str, *arguments: Any, **options: Any) -> Any:
+        if host.startswith("silent"):
+            answered.wait()
+        return lookup(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    sender = notices.WebhookSender(Settings(webhook_networks=("127.0.0.0/8",)))
+    with monkeypatch.context() as patches:
+        patches.setattr(notices, "ATTEMPT_SECONDS", 0.05)
+        urls = [f"https://silent-{number}.example.org/" for number in range(20)]
+        ended = await asyncio.gather(*(sender.check(url, "eve") for url in urls), return_exceptions=True)
+    try:
+        await sender.check("http://127.0.0.1/", "ann")
+    finally:
+        answered.set()
+
+    assert {type(error).__name__ for error in ended} == {"InvalidValue", "RateLimited"}
 
 
 def test_events_show_the_progress_up_to_the_end(tmp_path: Path) -> None:
