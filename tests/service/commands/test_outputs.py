@@ -73,7 +73,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("video clip.mp4 -c red --out out.mp4 --seconds 0", "expected more than 0"),
         ("video clip.mp4 -c red --out out.mp4 --api-key x", "it is for a server; give --server"),
         ("video clip.mp4 -c red --out out.mp4 --server a:1 --device cpu", "the server has its own models"),
-        ("video clip.mp4 -c red --out out.gif", ".gif is no video format that can be written; there is: .avi, "),
+        ("video clip.mp4 -c red --out out.gif", ".gif is no video format to write; there is: .avi, "),
         ("video clip.mp4 -c red --out out", "no ending"),
         ("video clip.mp4 -c red --out none/out.mp4", "does not exist"),
         ("video clip.mp4 -c red --out out.xml --no-tracking", "which --no-tracking switches off"),

@@ -122,10 +122,8 @@ class VideoTarget(AbstractContextManager["VideoTarget"]):
 def _encoder(path: Path) -> str:
     names = ENCODERS.get(path.suffix.lower())
     if names is None:
-        raise TargetFailure(
-            f"{path}: {path.suffix or 'no ending'} is no video format that can be written; there is: "
-            + ", ".join(sorted(ENCODERS))
-        )
+        known = ", ".join(sorted(ENCODERS))
+        raise TargetFailure(f"{path}: {path.suffix or 'no ending'} is no video format to write; there is: {known}")
     for name in names:
         if name in av.codecs_available:
             return name
@@ -270,12 +268,14 @@ def run(
             n_dropped += answer.dropped
             if isinstance(answer.error, ProblemError):  # encoded frames have no other errors
                 failures.append(f"frame {answer.frame_id}: {answer.error.problem.detail}")
+                if follow and n_frames == 1:
+                    break  # nothing can be followed
             bar.step()
-    took = time.monotonic() - began
+    rate = n_frames / (time.monotonic() - began)
     places = ", ".join(str(path) for path in (out, lines) if path is not None and str(path) != STDOUT)
     dropped = f", {n_dropped} of them dropped" if n_dropped else ""
-    rate = f"{n_frames / took:.1f} a second" if took else "at once"
-    typer.echo(f"{n_frames} frames{dropped}, {rate}{': ' if places else ''}{places}", err=True)
+    count = f"{n_frames} frame{'s' * (n_frames != 1)}{dropped}"
+    typer.echo(f"{count}, {rate:.1f} a second{': ' if places else ''}{places}", err=True)
     several = f"{len(failures)} frames failed, that was the first of them"
     problems = [*failures[:1], *([several] if len(failures) > 1 else []), *source.problems()]
     for problem in problems:

@@ -143,6 +143,18 @@ def test_what_a_box_and_a_point_show_is_followed(
         assert moving.iou(np.asarray(mask, np.bool_), moving.square(corner)) > 0.5
 
 
+def test_a_box_outside_the_first_frame_ends_it_there(lexiseg: CommandLine, tmp_path: Path) -> None:
+    clip, lines = clips.halves(tmp_path / "clip.mp4", 20), tmp_path / "out.jsonl"
+
+    with served(ColourSegmenter(tasks=("prompt",))) as address:
+        outcome = lexiseg("video", clip, "--box", "900,2,930,40", "--json", lines, "--server", address)
+
+    assert outcome.status == 1
+    assert "1 frame, " in outcome.err
+    assert "frame 0: follow.0.prompt.box: expected pixels inside the image" in outcome.err
+    assert len(lines_of(lines)) == 1
+
+
 def test_a_task_that_the_server_cannot_do_is_told(lexiseg: CommandLine, tmp_path: Path) -> None:
     clip, lines = clips.halves(tmp_path / "clip.mp4", 2), tmp_path / "out.jsonl"
 
