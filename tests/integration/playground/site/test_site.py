@@ -214,6 +214,15 @@ def test_an_update_waits_until_no_page_of_the_version_before_is_open(
         after = opened(context, f"{url}/site/")
 
         assert [text == "// new" for text in [*of_each, after.evaluate(served)]] == [False, False, True]
+        film.unlink()
+        worker.write_text(worker.read_text().replace(" new`", " broken`"))
+        after.evaluate("navigator.serviceWorker.getRegistration().then((site) => site.update())")
+        until_resolved(after, "async () => !(await navigator.serviceWorker.getRegistration()).installing")
+        assert after.evaluate("caches.keys()") == [
+            name.replace(name.split()[-1], "new"),
+            name.replace(name.split()[-1], "broken"),
+        ]
+        expect(after.locator("#loading")).to_be_hidden()
 
 
 def test_a_site_says_that_only_a_service_finds_everything(loaded: Page) -> None:

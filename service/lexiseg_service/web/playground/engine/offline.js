@@ -13,7 +13,7 @@ scope.addEventListener("fetch", (event) => new URL(event.request.url).origin ===
 
 async function keepAll() {
   const cache = await caches.open(CACHE);
-  const count = await counterOf("the model", TOTAL);
+  const count = scope.registration.active ? () => null : await counterOf("the model", TOTAL); // pages do not wait for an update
   const keep = async (file) => {
     const kept = await cache.match(file);
     if (kept) return count((await kept.blob()).size);
