@@ -51,3 +51,10 @@ def test_the_library_that_torchvision_loads_is_found_under_each_of_its_names(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
 
     assert compat.torchvision_library() == tmp_path / names[-1]
+
+
+@pytest.mark.parametrize("module", ["s_seg.network", "unpair_seg.network", "unpair_seg.layers.trunk"])
+def test_a_network_can_be_imported_before_all_else(module: str) -> None:
+    done = ended([sys.executable, "-c", f"import lexiseg_model.methods.{module}"], timeout=120)
+
+    assert done.returncode == 0, done.stderr

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import TextTransformer
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -36,7 +35,7 @@ class SSegTextTower(ChunkedTower):
 
     end_marked = True
 
-    def __init__(self, transformer: TextTransformer, projector: Projector, device: torch.device) -> None:
+    def __init__(self, transformer: nn.Module, projector: Projector, device: torch.device) -> None:
         self._transformer = transformer.to(device)
         self._projector = projector.to(device)
         self.device = device

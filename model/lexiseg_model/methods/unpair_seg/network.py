@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import open_clip
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue.weights import (
@@ -22,7 +21,7 @@ from lexiseg_model.catalogue.weights import (
     under,
 )
 from lexiseg_model.clip.checkpoint import read_tensors, require_same_towers
-from lexiseg_model.clip.towers import ClipTowers, clip_from_state
+from lexiseg_model.clip.towers import ClipTowers, clip_from_state, configuration
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder, Prediction
@@ -106,8 +105,7 @@ class Restored(NamedTuple):
     @property
     def embedding(self) -> int:
         """Width of CLIP's embedding space."""
-        config: dict[str, int] = open_clip.get_model_config(self.towers.architecture)
-        return config["embed_dim"]
+        return int(configuration(self.towers.architecture)["embed_dim"])
 
 
 def flat_state(clip: State, masks: State, adapter: State | None = None) -> State:
