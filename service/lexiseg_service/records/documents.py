@@ -60,6 +60,10 @@ def owner_of(slot: str) -> str:
     return slot.rpartition("~")[0]
 
 
+def name_of(slot: str) -> str:
+    return slot.rpartition("~")[2]
+
+
 def no_room(kind: str, excess: Excess) -> InvalidValue:
     whom = " of one key" if excess.is_owners else ""
     if excess.amount == "number":
@@ -99,7 +103,7 @@ class Documents:
             record = await self._view(methodcaller("read", self._kind, slot))
         except StoreAway:
             if not self._is_read:
-                raise NotReady(f"{self._kind} {slot!r}: the store cannot be reached yet; try again") from None
+                raise NotReady(f"{self._kind} {name_of(slot)!r}: the store cannot be reached yet; try again") from None
         else:
             self._set(slot, record)
         return self._documents.get(slot)
@@ -217,7 +221,7 @@ class Documents:
             try:
                 parts |= await asyncio.to_thread(self._large.view, read)
             except StoreAway:
-                raise NotReady(f"{self._kind} {slot!r}: the store cannot be reached; try again") from None
+                raise NotReady(f"{self._kind} {name_of(slot)!r}: the store cannot be reached; try again") from None
         return parts
 
     async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
@@ -257,7 +261,7 @@ class Documents:
         try:
             return await asyncio.to_thread(self._large.transact, work)
         except StoreAway as away:
-            what = f"{self._kind} {slot!r}"
+            what = f"{self._kind} {name_of(slot)!r}"
             raise NotReady(f"{what}: the store cannot be written: {away}; check whether it was changed") from None
 
     def _set(self, slot: str, record: Record | None) -> None:

@@ -47,6 +47,7 @@ from lexiseg_service.records.documents import (
     Documents,
     ParsedDocuments,
     check_name,
+    name_of,
     no_room,
     open_documents,
     owner_of,
@@ -128,7 +129,7 @@ class Heads:
         return head
 
     async def names(self, owner: str) -> list[str]:
-        return sorted(slot.rpartition("~")[2] for slot in await self._rows_of(owner))
+        return sorted(name_of(slot) for slot in await self._rows_of(owner))
 
     async def list_all(self, owner: str) -> list[orjson.Fragment]:
         """The heads of an owner by name, each as the JSON of `schemas.HeadSummary`."""
@@ -320,7 +321,7 @@ class Heads:
         contents |= {part: lesson for part, (_, lesson) in new.items()}
         if missing := [picture.key for picture in pictures if picture.part not in contents]:
             lost_ones = f"the lessons of {len(missing)} pictures, as of {missing[0]!r}, are lost"
-            raise ModelChanged(f"head {slot!r}: {lost_ones}; send these pictures again, or take them out")
+            raise ModelChanged(f"head {name_of(slot)!r}: {lost_ones}; send these pictures again, or take them out")
         return [contents[picture.part] for picture in pictures]
 
     async def _quota(self) -> Quota:

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from lexiseg_service.errors import NotReady, UnknownVocabulary
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -22,6 +23,7 @@ SHORT = 1.0  # seconds that a call to an ill Redis may take
 
 
 ROOM = VocabularyInput(classes=["floor", "lamp"])
+PRIVATE = VocabularyInput(classes=["floor", "lamp"], shared=False)
 
 
 @pytest.fixture
@@ -84,8 +86,8 @@ async def test_while_redis_refuses_writes_vocabularies_are_read(
     else:
         inside.replicaof("127.0.0.1", "1")
 
-    with pytest.raises(NotReady):
-        await vocabularies.put("other", ROOM, ANY)
+    with pytest.raises(NotReady, match="'other': the store cannot be written"):  # without the owner
+        await vocabularies.put("other", PRIVATE, ANY, Caller(owner="ann"))
 
     assert (await vocabularies.find("room")).name == "room"
 
