@@ -73,6 +73,7 @@ DATASET_FOLDER = "laid-out"  # folder in the run's output with the prepared pict
 SOURCE_FILE = "source.json"  # in it: names, sizes and times of the original files
 PARTS = "parts.safetensors"  # of the folds and of all photographs
 SAMPLES, COMPARED = "samples", "before-after.json"
+NOT_FOUND = -1.0  # logit of words that find nothing
 LIMIT = (
     "Tuned on a few photographs: other words are answered as before, the taught classes were not measured elsewhere."
 )
@@ -107,10 +108,13 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
 
 
 class Solved(NamedTuple):
-    """A solved head: `directions` [K, F] and factors `text` [K]; a class without a photograph has zeros and 1."""
+    """A solved head, `directions` [K, F] and factors `text` [K], and what training begins with: the same, but without
+    words where the head leaves a class to them. A class without a photograph has zeros and 1."""
 
     directions: Tensor
     text: Tensor
+    first_directions: Tensor
+    first_text: Tensor
 
     @classmethod
     def of(cls, lessons: Sequence[Lesson], names: Sequence[str], size: int) -> Solved:
@@ -118,37 +122,48 @@ class Solved(NamedTuple):
         try:
             head = solve(lessons, names)
         except TeachingError:
-            return cls(torch.zeros(len(names), size), torch.ones(len(names)))
+            nothing = torch.zeros(len(names), size), torch.ones(len(names))
+            return cls(*nothing, *nothing)
         directions, text = torch.from_numpy(head.directions.copy()), torch.from_numpy(head.text.copy())
         if head.places is not None:  # weights know no places: such a class is answered by words, as without one
             has_place = torch.from_numpy(head.places.any(1))
             directions[has_place], text[has_place] = 0.0, 1.0
-        return cls(directions, text)
+        # As if words found nothing, so that the pictures of each class teach; their part is a constant then.
+        unread = solve([replace(each, text=np.full_like(each.text, NOT_FOUND)) for each in lessons], names)
+        by_words, first_directions, first_text = text >= 1, directions.clone(), text.clone()
+        of_pictures, factors = torch.from_numpy(unread.directions.copy()), torch.from_numpy(unread.text.copy())
+        of_pictures[:, -1] += NOT_FOUND * factors
+        is_taught = by_words & (factors < 1)
+        first_directions[is_taught], first_text[is_taught] = of_pictures[is_taught], 0.0
+        return cls(directions, text, first_directions, first_text)
 
 
 class Part(nn.Module):
-    """What is trained for the photographs of some folds, with the solved directions [K, F] that it began with."""
+    """What is trained for the photographs of some folds, with the solved head, directions [K, F] and factors [K], that
+    it is compared with."""
 
     def __init__(self, taught: Taught, solved: Solved) -> None:
         super().__init__()
         self.taught = taught
-        self.register_buffer("solved", solved.directions)
-        self.solved: Tensor
+        for name, value in (("solved", solved.directions), ("text", solved.text)):
+            self.register_buffer(name, value)
+        self.register_buffer("has_pixels", solved.first_directions.any(1))
+        self.has_pixels: Tensor
         with torch.no_grad():
-            taught.directions.copy_(solved.directions)
-            taught.text.copy_(solved.text)
+            taught.directions.copy_(solved.first_directions)
+            taught.text.copy_(solved.first_text)
 
     def margins(self, pyramid: Sequence[Tensor], head: Tensor, by_words: Tensor) -> Tensor:
         """By how much classes exceed the background, [B, K, P] logits, from the trunk's maps and the same by words."""
         decoded, _ = decoded_maps(self.taught, [*pyramid], head, head.mean((2, 3), keepdim=True))
-        has_pixels = self.solved.any(1)  # a class that no photograph of the part shows is answered by words
-        directions = self.taught.directions * has_pixels[:, None]
+        # A class that no photograph of the part shows is answered by words.
+        directions = self.taught.directions * self.has_pixels[:, None]
         # Channels last: the gradients of convolutions take a tenth of the time.
         fine = decoded.permute(0, 2, 3, 1) @ directions[:, :DECODER].T  # [B, h, w, K]
         coarse = pyramid[COARSE_LEVEL].permute(0, 2, 3, 1) @ directions[:, DECODER:-1].T
         enlarged = F.interpolate(coarse.permute(0, 3, 1, 2), size=decoded.shape[-2:], mode="bilinear")
         products = fine.permute(0, 3, 1, 2) + enlarged + directions[:, -1, None, None]
-        words = torch.where(has_pixels[:, None], by_words.clamp(-MAX_TEXT, MAX_TEXT), by_words)
+        words = torch.where(self.has_pixels[:, None], by_words.clamp(-MAX_TEXT, MAX_TEXT), by_words)
         return products.flatten(2) + self.taught.text[:, None] * words
 
 
@@ -172,7 +187,8 @@ def initial_taught(network: TinyNetwork, n_classes: int) -> Taught:
 
 def untrained(recipe: FinetuneRecipe) -> Tuned:
     network = TinyNetwork()
-    return Tuned(network, [Solved(torch.zeros(1, TEACHING), torch.ones(1))])
+    nothing = torch.zeros(1, TEACHING), torch.ones(1)
+    return Tuned(network, [Solved(*nothing, *nothing)])
 
 
 class FinetuneTrainer(TinyTrainer):
@@ -375,7 +391,7 @@ def verdict(compared: BeforeAfter) -> str:
 def only_solved(start: Path, part: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The taught classes of a part before its training: the decoder of the start, and the solved directions."""
     taught = initial_taught(read_start(start / FILE), len(part["solved"])).state_dict()
-    return taught | {"directions": part["solved"], "text": part["taught.text"]}
+    return taught | {"directions": part["solved"], "text": part["text"]}
 
 
 class Trial:

@@ -213,8 +213,8 @@ def test_a_gain_is_said_where_its_interval_is_above_zero(hits: list[int], senten
     assert verdict(BeforeAfter(("cup",), before, after)).startswith(sentence)
 
 
-def test_what_holds_for_like_pictures_alone_is_no_start() -> None:
-    """Weights cannot tell such pictures from others: the class is answered by words, as without what they teach."""
+def test_a_class_that_the_head_leaves_to_words_is_tuned_without_them() -> None:
+    """As here what holds for like pictures only: weights cannot tell such pictures from others."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3, dtype=np.int16), 10)
     text = np.full((30, 2), -1, np.float16)
@@ -228,6 +228,8 @@ def test_what_holds_for_like_pictures_alone_is_no_start() -> None:
 
     assert solved.directions.any(1).tolist() == [True, False]
     assert (solved.text < 1).tolist() == [True, False]
+    assert solved.first_directions.any(1).all()
+    assert solved.first_text.tolist() == [solved.text[0], 0]
 
 
 def test_a_class_that_a_fold_shows_in_no_picture_is_answered_by_words() -> None:
