@@ -84,8 +84,10 @@ class ConnectedClient(Generic[H]):
         """Open connections of this place: two processes on one read each other's answers. Raises ClosedClient."""
         if self._is_closed:
             raise ClosedClient("the client is closed; make another one")
+        if place == self._place:
+            return
         with OPENING:
-            if place != self._place:
+            if place != self._place:  # no other thread was faster
                 self._http, self._connection = self._callers_http or self._library(), None
                 self._place = place
 
