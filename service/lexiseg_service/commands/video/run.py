@@ -271,11 +271,12 @@ def run(
                 if follow and n_frames == 1:
                     break  # nothing can be followed
             bar.step()
-    rate = n_frames / (time.monotonic() - began)
+    took = time.monotonic() - began
+    rate = f"{n_frames / took:.1f} a second" if took else "at once"
     places = ", ".join(str(path) for path in (out, lines) if path is not None and str(path) != STDOUT)
     dropped = f", {n_dropped} of them dropped" if n_dropped else ""
     count = f"{n_frames} frame{'s' * (n_frames != 1)}{dropped}"
-    typer.echo(f"{count}, {rate:.1f} a second{': ' if places else ''}{places}", err=True)
+    typer.echo(f"{count}, {rate}{': ' if places else ''}{places}", err=True)
     several = f"{len(failures)} frames failed, that was the first of them"
     problems = [*failures[:1], *([several] if len(failures) > 1 else []), *source.problems()]
     for problem in problems:
