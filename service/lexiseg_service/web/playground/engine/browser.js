@@ -51,7 +51,7 @@ async function keepOffline() {
     $("loading-words").textContent = `Loading ${what}, once: ${some} of ${all} MB. Pictures and words may be chosen meanwhile.`;
   };
   const { installing, active } = await navigator.serviceWorker.register("./offline.js");
-  if (installing && !active) await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended())());
+  if (installing && !active) await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended())()); // called at once, too: it may have ended before
 }
 
 function sent(picture) {
