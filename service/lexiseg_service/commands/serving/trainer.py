@@ -129,13 +129,15 @@ class TrainingRun:
             process = self._sandbox(limits).start([*self._trainer.program, *words], output, [self._lock])
         deadline = time.monotonic() + limits.seconds
         failure = None
-        while process.poll() is None and failure is None:
-            self._trainer.beat()
-            self._log.follow()
-            if self._trainer.over.wait(POLL_SECONDS) or self._is_removed:
-                break
-            failure = self._excess(deadline, limits)
-        sandbox.end_process(process, STOP_SECONDS if self._trainer.over.is_set() else 0.0)
+        try:
+            while process.poll() is None and failure is None:
+                self._trainer.beat()
+                self._log.follow()
+                if self._trainer.over.wait(POLL_SECONDS) or self._is_removed:
+                    break
+                failure = self._excess(deadline, limits)
+        finally:  # its files may be gone before its record
+            sandbox.end_process(process, STOP_SECONDS if self._trainer.over.is_set() else 0.0)
         if self._trainer.over.is_set() or self._is_removed:
             return End(stopped=True)
         self._log.follow(ended=True)
@@ -315,8 +317,7 @@ class Trainer:
         for training in trainings:
             last[training.client] = max(last.get(training.client, 0.0), training.started or 0.0)
         unended = [training for training in trainings if training.state in UNENDED]
-        turn = sorted(unended, key=lambda each: (each.state != "running", last[each.client], each.created))
-        return turn[0] if turn else None
+        return min(unended, key=lambda each: (each.state != "running", last[each.client], each.created), default=None)
 
     def _train(self, training: Training, lock: int) -> None:
         attempts = training.attempts

@@ -149,10 +149,7 @@ class TrainingStore:
 
     def remove(self, identity: str) -> None:
         """Remove a training; one that runs is ended by the trainer. `sweep` removes the files that resist."""
-
-        def remove(step: Transaction) -> None:
-            step.remove(TRAINING, identity)
-
+        remove = methodcaller("remove", TRAINING, identity)
         try:
             self._store.transact(remove)
         except StoreAway:  # perhaps the disk is full: its files make room

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,10 +169,14 @@ def test_a_model_that_gains_nothing_is_refused(workshop: Workshop, start: str, a
     assert list(workshop.models.iterdir()) == []
 
 
-def test_a_training_that_is_removed_ends(workshop: Workshop) -> None:
+@pytest.mark.parametrize("first", ["record", "files"])  # as on a full disk
+def test_a_training_that_is_removed_ends(workshop: Workshop, first: str) -> None:
     workshop.add("a", "waits")
     with working(workshop):
         until(lambda: list(workshop.run_of("a").glob("began-*")))
+        if first == "files":
+            shutil.rmtree(workshop.store.path("a"))
+            until(lambda: workshop.training("a").state not in UNENDED)
         workshop.store.remove("a")
         workshop.add("b", "gains")
         until(lambda: workshop.training("b").state not in UNENDED)
