@@ -90,7 +90,7 @@ def sample(
     """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower, cat, coins,
     cup, astronaut or rocket.jpg.
 
-    `china` and `flower` are part of scikit-learn, which `make serve` installs, the others of scikit-image.
+    They are part of scikit-learn and scikit-image, which `make serve` installs.
 
     Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
     """

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page
 from lexiseg_service.errors import QueueFull
 from tests import pictures
 from tests.integration.playground.asking import add, ask, choose, expect_result, segments, until
-from tests.integration.playground.conftest import opened
+from tests.integration.playground.conftest import opened, reload
 from tests.integration.playground.expect import expect
 from tests.integration.playground.test_following import play, show
 from tests.integration.server import Server
@@ -43,6 +43,20 @@ def test_an_example_without_its_photograph_is_told(page: Page, mode: str, card: 
     page.unroute_all()
     page.click(card)
     expect(page.locator("#chips li").first).to_be_visible()
+
+
+def test_the_first_screen_shows_the_photographs_that_there_are(page: Page) -> None:
+    page.route(re.compile("/playground/(coins|cat|astronaut|rocket).jpg"), lambda route: route.fulfill(status=404))
+    reload(page)
+    expect(page.locator("#examples button:visible")).to_have_count(1)
+    shown = page.locator("#sample img").bounding_box()
+    assert shown is not None
+    assert shown["height"] > 100
+
+    page.route("**/playground/*.jpg", lambda route: route.fulfill(status=404))
+    reload(page)
+
+    expect(page.get_by_text("Or try one of these")).to_be_hidden()
 
 
 def test_a_word_that_is_refused_is_named(page: Page) -> None:
