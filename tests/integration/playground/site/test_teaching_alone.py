@@ -65,14 +65,25 @@ FOUND_NEARBY = """async ([word, apart]) => {
     const text = new Float16Array(lesson.text.length).fill(-1);
     lesson.labels.forEach((label, i) => (text[i * k + index] = label === index && i % 3 === 0 ? 1 : -1));
     const [part, bits] = ["like it", (halves) => new Uint16Array(halves.buffer)];
-    await store.note(part, { ...lesson, cells: bits(cells), text: bits(text) });
+    await store.note({ [part]: { ...lesson, cells: bits(cells), text: bits(text) } });
     const pictures = ["one", "another"].map((key) => ({ key, part }));
     const classes = [{ name: word, synonyms: [] }];
     const nearby = { ...head, name: "nearby", version: `nearby ${apart}`, classes, pictures };
-    await store.note("heads", { ...heads, nearby });
+    await store.note({ heads: { ...heads, nearby } });
     const { segments } = await engine.segment(page.state.picture, { classes: [], head: "nearby" });
-    await store.note("heads", heads);
+    await store.note({ heads });
     return segments.map(({ label }) => label);
+}"""
+
+# Begins to teach a head, which is not that of the project, by a copy of the first picture under a key.
+TEACH = """async (key) => {
+    const at = (name) => import(new URL(`playground/${name}`, location.href).href);
+    const [engine, project] = await Promise.all(["engine/browser.js", "project/project.js"].map(at));
+    const [picture] = project.all();
+    await project.fileOf(picture);
+    const objects = picture.doc.segments.map(({ label, mask }) => ({ class: label, mask }));
+    const pictures = [{ picture, key, objects, reviewed: [] }];
+    window.taught = engine.teach("both", { classes: objects.map((one) => one.class), pictures, remove: [] });
 }"""
 
 
@@ -178,6 +189,21 @@ def test_what_was_learned_outlives_a_reload_and_goes_with_its_picture(taught_twi
     page.get_by_role("button", name="Undo").click()
 
     learned(page, 2)
+
+
+def test_what_two_tabs_teach_at_once_is_learned(taught_twice: Taught, site: str) -> None:
+    tabs = taught_twice.page, opened(taught_twice.page.context, site)
+    for tab in tabs:
+        tab.evaluate(TEACH, "first")
+    for tab in tabs:
+        tab.evaluate("taught")
+    for key, tab in zip("ab", tabs, strict=True):
+        tab.evaluate(TEACH, key)
+
+    learned = [tab.evaluate("taught.then(({ keys }) => keys, ({ message }) => message)") for tab in tabs]
+
+    tabs[1].close()
+    assert sorted(map(len, learned)) == [2, 3]
 
 
 def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(taught_twice: Taught) -> None:

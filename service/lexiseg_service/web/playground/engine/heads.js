@@ -10,34 +10,33 @@ const HEADS = "heads"; // name of the note with all heads by name
 let last = /** @type {any} */ (null); // the head that was solved last, with what it learned
 
 const all = async () => ({ __proto__: null, ...(await store.read(HEADS)) }); // `constructor` is a name, too
+const inTurn = (act) => (navigator.locks ? navigator.locks.request("lexiseg-heads", act) : act()); // of all tabs; the page's origin may be insecure
 const fresh = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 const isNamed = (name) => (one) => one.name.toLowerCase() === name?.toLowerCase();
 const entryOf = (one) => (typeof one === "string" ? { name: one, synonyms: [] } : { synonyms: [], ...one });
+const without = (pictures = []) => Object.fromEntries(pictures.map(({ part }) => [part, undefined])); // notes
 
 export const heads = async () => Object.values(await all());
 export const head = async (engine, name) => described(engine, await opened(engine, name));
 
-export async function forget(_, name) {
+export const forget = (_, name) => inTurn(async () => {
   const { [name]: gone, ...others } = await all();
-  await store.note(HEADS, others);
-  for (const { part } of gone?.pictures ?? []) await store.forget(part);
-}
+  await store.note({ [HEADS]: others, ...without(gone?.pictures) });
+});
 
 /** Changes or creates a head, as a PUT to /v1/heads/NAME does; nothing is kept of what teaches nothing. */
-export async function teach(engine, name, { classes, pictures, remove }) {
+export const teach = (engine, name, { classes, pictures, remove }) => inTurn(async () => {
   const before = (await all())[name] ?? { classes: [], pictures: [] };
   const known = [...before.classes, ...classes.map(entryOf).filter((one) => !before.classes.some(isNamed(one.name)))];
   const taught = pictures.map(({ key }) => ({ key, part: `lesson ${fresh()}` }));
   const lessons = new Map();
   for (const [index, { part }] of taught.entries()) lessons.set(part, await taughtBy(engine, known, pictures[index]));
-  const stay = before.pictures.filter(({ key }) => !remove.includes(key) && !taught.some((one) => one.key === key));
-  const kept = { name, model: `${engine.rules.card.name}@${engine.rules.card.version}`, version: fresh(), classes: known, pictures: [...stay, ...taught] };
+  const goes = ({ key }) => remove.includes(key) || taught.some((one) => one.key === key);
+  const kept = { name, model: `${engine.rules.card.name}@${engine.rules.card.version}`, version: fresh(), classes: known, pictures: [...before.pictures.filter((one) => !goes(one)), ...taught] };
   const solved = await solve(engine, kept, lessons);
-  for (const [part, lesson] of lessons) await store.note(part, lesson);
-  await store.note(HEADS, { ...(await all()), [name]: kept });
-  for (const picture of before.pictures) if (!stay.includes(picture)) await store.forget(picture.part);
+  await store.note({ ...Object.fromEntries(lessons), [HEADS]: { ...(await all()), [name]: kept }, ...without(before.pictures.filter(goes)) });
   return described(engine, solved);
-}
+});
 
 /** What a picture teaches: its `objects` {class, mask}, later ones above; other pixels show none of the `reviewed` classes. */
 async function taughtBy({ rules: { teaching }, rules, run, read, viewOf }, classes, { picture, objects, reviewed }) {

@@ -50,8 +50,7 @@ export function later(what, act) {
 /** Opens the project of the last visit, with its question unless there is another. */
 export const open = (hasQuestion) => inTurn(async () => {
   const [kept, last, question] = await Promise.all([store.load(), store.read(SHOWN), store.read(QUESTION), kernel]).catch(() => [[]]);
-  const isAdded = ({ key }) => pictures.some((one) => one.key === key); // meanwhile
-  const old = kept.filter((one) => !isAdded(one)).map((one) => ({ past: [], future: [], ...one, id: null, isKept: true }));
+  const old = kept.filter(({ key }) => !pictures.some((one) => one.key === key)).map((one) => ({ past: [], future: [], ...one, id: null, isKept: true }));
   pictures = [...old, ...pictures];
   drawStrip();
   emit("opened");
@@ -107,7 +106,7 @@ page.addEventListener("pictured", () => pictures.forEach(mark));
 page.addEventListener("changed", () => note(QUESTION, settings()));
 page.addEventListener("learned", answerAnew);
 
-const note = (name, value) => store.note(name, value).catch(() => null); // a full disk is told where a picture is saved
+const note = (name, value) => store.note({ [name]: value }).catch(() => null); // a full disk is told where a picture is saved
 
 export const all = () => pictures;
 

@@ -34,7 +34,9 @@ async function within(names, act, mode = /** @type {IDBTransactionMode} */ ("rea
 export const load = () => within([PICTURES], (pictures) => pictures.getAll(), "readonly");
 /** A file by the key of its picture, or what was noted under a name. */
 export const read = (key) => within([FILES], (files) => files.get(key), "readonly");
-export const note = (name, value) => within([FILES], (files) => files.put(value, name));
+/** Notes values by name, all or none; what has no value is removed. */
+export const note = (values) =>
+  within([FILES], (files) => Object.entries(values).map(([name, value]) => (value === undefined ? files.delete(name) : files.put(value, name))));
 export const keep = (picture, file = null) =>
   within(file ? [PICTURES, FILES] : [PICTURES], (pictures, files) => pictures.put(picture) && files?.put(file, picture.key));
 export const forget = (key) => within([PICTURES, FILES], (pictures, files) => pictures.delete(key) && files.delete(key));

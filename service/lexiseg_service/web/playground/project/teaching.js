@@ -34,7 +34,7 @@ for (const event of ["edited", "erased"]) page.addEventListener(event, () => can
 async function begin(chosen, head) {
   name = chosen;
   $("head-name").value = name === project ? "" : name;
-  store.note(HEAD, { project, name }).catch(() => null);
+  store.note({ [HEAD]: { project, name } }).catch(() => null);
   take(await head.catch(() => null));
   await teach();
 }
