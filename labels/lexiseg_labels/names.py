@@ -15,7 +15,7 @@ LONGEST_CHARACTER = 4  # bytes, in UTF-8
 ROOM = len("..geojson.unfinished")  # bytes besides a name in the longest of its files, while it is written
 # What a file system, a line of a list or UTF-8 cannot hold.
 UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\\\:*?"<>|]+')
-UNSAFE_IN_PATH = re.compile(r"[\x00-\x1f/\\]")  # leads into another folder, or is the end of a name
+UNSAFE_IN_PATH = re.compile(r"[\x00-\x1f\\]")  # leads into another folder, or is the end of a name
 UNSAFE_IN_ADDRESS = re.compile(r"[^\w.\-]+")
 
 

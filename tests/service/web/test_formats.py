@@ -69,7 +69,8 @@ def segment(number: int, classes: list[str], found: Found) -> Segment:
 def answers(seed: int) -> tuple[list[str], list[Picture]]:
     """Classes, and pictures with random segments; classes in the order in which segments name them."""
     random = np.random.default_rng(seed)
-    sizes = {f"picture {number}+é'!": size for number, size in enumerate([(37, 53), (64, 48), (16, 90)])}
+    names = [f"folder {number % 2}/picture {number}+é'!" for number in range(3)]
+    sizes = dict(zip(names, [(37, 53), (64, 48), (16, 90)], strict=True))
     found = {
         name: [
             (LABELS[int(random.integers(len(LABELS)))], float(random.random()), mask) for mask in masks(random, size)

@@ -38,9 +38,10 @@ _WRITER = ThreadPoolExecutor(1, "export")
 
 
 def _file_name(name: str) -> str:
-    """The name of a picture's file, which stays in its folder. Raises ValueError: it may not."""
-    if UNSAFE_IN_PATH.search(name) or not _stem(name).strip(". ") or len(name.encode()) > MAX_BYTES:
-        raise ValueError(f"the name of a file, without folders, of at most {MAX_BYTES} bytes")
+    """The path of a picture's file within its set. Raises ValueError: it may lead out of it."""
+    parts = [*name.split("/"), *_stem(name).split("/")]
+    if UNSAFE_IN_PATH.search(name) or any(not part.strip(". ") or len(part.encode()) > MAX_BYTES for part in parts):
+        raise ValueError(f"the path of a file within a folder, each name of at most {MAX_BYTES} bytes")
     return name
 
 
