@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 from PIL import ImageOps
-from playwright.sync_api import Browser, BrowserContext, Page, Request
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Request
 
 from tests import pictures
 from tests.integration.playground.asking import (
@@ -23,7 +23,6 @@ from tests.integration.playground.conftest import PATIENCE, opened, reload
 from tests.integration.playground.expect import expect
 from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
 from tests.integration.server import Server
-from tests.waiting import until
 
 CUP = pictures.photograph("coffee")
 ALBUM = {name: pictures.encoded(picture, "JPEG") for name, picture in (
@@ -318,15 +317,20 @@ TOLD = """() => {
 }"""
 
 
-def test_a_file_that_is_no_head_is_told_and_what_was_learned_stays(page: Page, server: Server, tmp_path: Path) -> None:
+def test_a_file_that_is_no_head_or_names_none_is_told_and_what_was_learned_stays(page: Page, server: Server) -> None:
     teach(page)
     address = own_head(page, server)
-    (tmp_path / "theirs.head").write_bytes(b"rubbish")
+    kept = httpx.get(f"{address}?export=1").content
     page.evaluate(TOLD)  # an answer with what was learned is told in the same place, before or after
+    files = {
+        "theirs": (b"rubbish", "expected a head"),
+        f"{address.rpartition('/')[2]}#2": (kept, "expected 1 to 64 of"),
+    }
 
-    page.set_input_files("#files", tmp_path / "theirs.head")
+    for name, (content, reason) in files.items():
+        page.set_input_files("#files", FilePayload(name=f"{name}.head", mimeType="", buffer=content))
+        until_resolved(page, f"() => told.some((text) => text.includes('{reason}'))")
 
-    until(lambda: page.evaluate("told.some((text) => text.includes('expected a head'))"))
     expect(page.locator("#head-name")).to_have_value("")
     assert httpx.get(address).status_code == 200
 

@@ -44,7 +44,7 @@ export const head = (name) => request("GET", `/v1/heads/${name}`);
 export const forget = (name) => remove(`/v1/heads/${name}`);
 export const nextOf = async (name, ids) => (await request("POST", `/v1/heads/${name}/next`, { images: ids.map((id) => ({ id })) }, null, () => null)).keys;
 export const headFile = (name) => download(`/v1/heads/${name}?export=true`);
-export const keepHead = (name, file) => request("PUT", `/v1/heads/${name}`, file.slice(0, file.size, "application/octet-stream"));
+export const keepHead = (name, file) => request("PUT", `/v1/heads/${encodeURIComponent(name)}`, file.slice(0, file.size, "application/octet-stream"));
 
 /** Changes or creates a head: `classes`, `pictures` {picture, key, objects, reviewed}, and keys to `remove`. */
 export async function teach(name, { pictures, ...change }) {
