@@ -152,7 +152,7 @@ def _import(source: Path, target: Path, limit: int | None, root: Path | None, st
 @contextmanager
 def _unpacked(source: Path, beside: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     if not is_archive(source):
-        yield source, ()
+        yield source.resolve(), ()
         return
     beside.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=beside, prefix=".unpacked-") as place:

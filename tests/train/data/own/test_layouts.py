@@ -350,7 +350,7 @@ def test_a_set_that_is_packed_in_a_folder_is_named(tmp_path: Path) -> None:
         read_own(tmp_path)
 
 
-def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         photo(tmp_path / f"{number}.jpg", seed=number)
         labelme(tmp_path, f"{number}.json", f"{number}.jpg")
@@ -366,6 +366,8 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path) -> None:
     for reason in ("no such file", "stated as 16 x 12, the photograph is 32 x 24", "cannot be read as an image"):
         assert reason in said
     assert str(tmp_path) not in " ".join((*report.warnings, *report.left_out_pictures))
+    monkeypatch.chdir(tmp_path)
+    assert survey(Path()) == report  # a dot, as in the names of files
 
 
 def test_a_photograph_that_two_exports_list_is_left_out_once(tmp_path: Path) -> None:
