@@ -19,6 +19,8 @@ STUFF = Path(__file__).with_name("stuff.json")
 BACKGROUND = "background"
 # They join and part letters of Persian or Hindi, and choose the style of a sign: they stay, and make no other name.
 JOINERS = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
+# Warnings about a word by its form: type, pattern (of Python and JavaScript), what follows the word.
+DOUBTS: dict[str, list[str]] = json.loads(Path(__file__).with_name("doubts.json").read_bytes())
 
 
 class ReadName(NamedTuple):

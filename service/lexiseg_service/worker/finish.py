@@ -28,6 +28,7 @@ from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.tasks.senses import chosen_senses
 from lexiseg_model.types import ClassEntry, LabelMap, Segment, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
+from lexiseg_model.vocabulary.class_names import DOUBTS
 from lexiseg_model.vocabulary.language_names import ENGLISH, name_of, script_of
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
@@ -41,9 +42,7 @@ from lexiseg_service.worker.job import AnyJob, Job, T
 Callback = Callable[[], None]
 TRANSLATED = "translated-word"
 AMBIGUOUS = "ambiguous-language"
-UNSPLIT = "unsplit-words"
 RELATION = "unread-relation"
-RELATING = re.compile(r"\w (that|which|who|wearing|holding|behind|under|next to|(left|right|top) of|(on|in) the) \w")
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
 MAX_WARNINGS = 16  # of a kind; one more line sums up the rest
@@ -304,7 +303,7 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task, *, reads_phrases: bool
     """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary."""
     if vocabulary.name is not None:
         return ()
-    kinds: dict[str, list[AnswerWarning]] = {each: [] for each in (TRANSLATED, AMBIGUOUS, UNSPLIT, RELATION, STUFF)}
+    kinds: dict[str, list[AnswerWarning]] = {each: [] for each in (TRANSLATED, AMBIGUOUS, *DOUBTS, STUFF)}
     for index, entry in enumerate(vocabulary.classes):
         for kind, detail in _doubts(entry, task, reads_phrases):
             kinds[kind].append(AnswerWarning(kind, detail, f"classes.{index}"))
@@ -317,10 +316,10 @@ def _doubts(entry: ClassEntry, task: Task, reads_phrases: bool) -> Iterator[tupl
         yield TRANSLATED, f"{name!r} was read as {', '.join(map(repr, entry.read_as))}: `language` {ENGLISH} keeps it"
     if entry.also:
         yield AMBIGUOUS, ambiguity(name, entry.also)
-    if "," in name:
-        yield UNSPLIT, f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
-    if entry.named and not entry.is_taught and not reads_phrases and RELATING.search(name):
-        yield RELATION, f"{name!r} was looked for by its words; how they relate is not read, so it is a guess"
+    read = name if entry.named and not entry.is_taught else ""
+    for kind, (pattern, detail) in DOUBTS.items():
+        if re.search(pattern, read) and not (reads_phrases and kind == RELATION):
+            yield kind, f"{name!r} {detail}"
     if task == "instance" and entry.thing is False:
         yield STUFF, f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
 

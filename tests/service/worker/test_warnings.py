@@ -15,7 +15,6 @@ from lexiseg_service.worker.finish import (
     RELATION,
     STUFF,
     UNFAMILIAR,
-    UNSPLIT,
     absent_labels,
     as_bytes,
     warnings_about,
@@ -97,7 +96,7 @@ def test_a_foreign_word_has_its_own_warning(word: ClassEntry, begins: str) -> No
             "'pan' was read as English, and is Spanish for 'bread' and French for 'flap', too: `language` decides "
             "(es or fr, or en)",
         ),
-        (ClassEntry("sea,blue"), "semantic", UNSPLIT, "'sea,blue' was looked for as one thing; commas never split"),
+        (ClassEntry("sea,blue"), "semantic", "unsplit-words", "'sea,blue' was looked for as one thing; commas"),
         (ClassEntry("dog on the porch"), "semantic", RELATION, "'dog on the porch' was looked for by its words;"),
         (ClassEntry("red", thing=False), "instance", STUFF, "'red' has no instances, so none was looked for"),
     ],

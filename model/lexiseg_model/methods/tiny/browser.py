@@ -35,7 +35,7 @@ from lexiseg_model.methods.tiny.settings import Parts, TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
 from lexiseg_model.tasks import mask_prompts, regions
-from lexiseg_model.vocabulary import heads, solving
+from lexiseg_model.vocabulary import class_names, heads, solving
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
 CARD_RULES = {"background", "score", "specks", "panoptic"}
@@ -154,6 +154,7 @@ def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
         "template": TEMPLATE,
         "shift": list(_directions(model, reading).shape),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
+        "doubts": class_names.DOUBTS,
         "regions": {"min_share": regions.MIN_INSTANCE},
         "parts": _parts(model.settings.parts, len(reading.own_words.directions)),
         "teaching": {

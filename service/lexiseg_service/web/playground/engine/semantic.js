@@ -124,7 +124,7 @@ const piecesOf = (owners, probability, area) => ({
   area: [Float64Array.from(area), [owners.length]],
 });
 
-/** Warnings about words far from the training words, about commas, and about stuff as instances. */
+/** Warnings about words far from the training words, words by their form, and stuff as instances. */
 export function warningsOf(rules, { classes, texts }, task) {
   const { name: model } = rules.card;
   const best = classes.map((_, index) => texts.filter(({ owner }) => owner === index).sort((one, other) => other.likeness - one.likeness)[0]);
@@ -136,7 +136,7 @@ export function warningsOf(rules, { classes, texts }, task) {
   const about = (type, isMeant, detail) =>
     classes.flatMap(({ name }, index) => (isMeant(classes[index]) ? [{ type, detail: `'${name}' ${detail}`, field: `classes.${index}` }] : []));
   return [
-    ...about("unsplit-words", ({ name }) => name.includes(","), "was looked for as one thing; commas never split: send each word as a class of its own"),
+    ...Object.entries(rules.doubts).flatMap(([type, [pattern, detail]]) => about(type, ({ name, learned }) => !learned && RegExp(pattern).test(name), detail)),
     ...about("stuff-as-instances", ({ stuff }) => stuff && task === "instance", "has no instances, so none was looked for; ask for semantic or panoptic"),
     ...strange,
   ];
