@@ -27,6 +27,7 @@ from pydantic import (
     field_validator,
 )
 
+from lexiseg_model.pictures import MIN_SIDE
 from lexiseg_model.runtimes import Runtime
 from lexiseg_service.entry_points import ADAPTERS as ADAPTER_POINTS
 from lexiseg_service.entry_points import entry_points_of
@@ -178,7 +179,7 @@ class Limits(FromEnvironment):
     max_classes: Annotated[int, LIMITS] = Field(2048, gt=0, description="classes of a request or a vocabulary")
     max_text_length: Annotated[int, LIMITS] = Field(128, gt=0, description="characters of one name or synonym")
     max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
-    min_side: Annotated[int, LIMITS] = Field(16, gt=0, description="pixels that each side of an image has at least")
+    min_side: Annotated[int, LIMITS] = Field(MIN_SIDE, gt=0, description="least pixels of a side of an image")
     max_synonyms: Annotated[int, LIMITS] = Field(8, ge=0, description="synonyms of a class")
     max_grpc_bytes: Annotated[int | None, LIMITS] = Field(
         None, gt=0, le=MAX_GRPC_BYTES, description="bytes of one gRPC message; default: 4 MiB more than an image file"

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text, to_utf8
+from lexiseg_model.pictures import MIN_SIDE
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import Miniature, miniature, pixel_digest, unite, write_groups
 from lexiseg_train.data.files.documents import MAX_PICTURES
@@ -45,7 +46,6 @@ MIN_RECOMMENDED = 8  # photographs below which there is a warning
 MAX_REPORTED = 8  # faults of a kind in a message
 MAX_LISTED = 100  # pictures of a report that are left out
 MAX_WARNINGS = 100
-MIN_SIDE = 16  # pixels; a service takes no smaller picture
 MAX_SHORT_SIDE = 512  # pixels; no method here uses more of a whole picture
 REPORT = "report.json"
 NAMES = "names.json"  # names of the pictures in the set, by split; the place in the list is the number
@@ -138,8 +138,7 @@ def _import(source: Path, target: Path, limit: int | None, root: Path | None, st
         if limit is not None:
             pictures = replace(pictures, train=tuple(evenly_spread(pictures.train, limit)))
         report = _read_all(pictures.warned(sentences), target, step)
-        # The folder around the set, too.
-        places = (pictures.folder.resolve(), pictures.folder, folder.resolve(), folder)
+        places = (pictures.folder, folder)  # the folder around the set, too
         report = replace(
             report,
             warnings=_without_place(report.warnings, *places)[:MAX_WARNINGS],
@@ -155,7 +154,7 @@ def _unpacked(source: Path, beside: Path) -> Iterator[tuple[Path, tuple[str, ...
         yield source.resolve(), ()
         return
     beside.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=beside, prefix=".unpacked-") as place:
+    with TemporaryDirectory(dir=beside.resolve(), prefix=".unpacked-") as place:
         folder = Path(place, "set")
         try:
             yield folder, unpack(source, folder)

@@ -110,8 +110,8 @@ def test_a_site_answers_as_the_server_does_and_asks_nobody(loaded: Page, elsewhe
         here, there = loaded.evaluate(ASK, ["segment", question]), asked(server, CHINA, question)
         assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
         assert here["absent"] == there["absent"]
-        pair = [[(each["type"], each["field"]) for each in one["warnings"]] for one in (here, there)]
-        assert pair[0] == pair[1]
+        warnings = [[(each["type"], each["field"]) for each in one["warnings"]] for one in (here, there)]
+        assert warnings[0] == warnings[1]
     random = Random("china")
     clicks = [{"x": random.randrange(640), "y": random.randrange(427)} for _ in range(15)]
     for prompt in [*PROMPTS, *({"points": [click]} for click in clicks)]:
