@@ -5,11 +5,21 @@ import re
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, FilePayload, Page, Route
 
 from lexiseg_service.errors import QueueFull
 from tests import pictures
-from tests.integration.playground.asking import add, ask, choose, expect_result, segments, until
+from tests.integration.playground.asking import (
+    add,
+    ask,
+    choose,
+    choose_many,
+    expect_result,
+    picture,
+    place,
+    segments,
+    until,
+)
 from tests.integration.playground.conftest import opened, reload
 from tests.integration.playground.expect import expect
 from tests.integration.playground.test_following import play, show
@@ -68,6 +78,29 @@ def test_a_word_that_is_refused_is_named(page: Page) -> None:
     assert chip is not None
     assert panel is not None
     assert chip["x"] + chip["width"] < panel["x"] + panel["width"]
+
+
+def test_why_a_click_is_refused_stays_where_the_next_one_is_answered(page: Page) -> None:
+    def refuse(route: Route) -> None:
+        page.mouse.click(*place(page, 400, 300))
+        route.fulfill(status=422, json={"detail": "a reason"})
+
+    ask(page, "sky")
+    page.route("**/v1/segment", refuse, times=1)
+
+    page.mouse.click(*place(page, 150, 300))
+
+    expect_result(page, "Cut out 1 object")
+    expect(page.locator("#note")).to_have_text("a reason")
+
+
+def test_why_a_head_is_refused_stays_where_pictures_come_with_it(page: Page) -> None:
+    head = FilePayload(name="theirs.head", mimeType="", buffer=b"rubbish")
+
+    choose_many(page, head, picture("china.jpg"))
+
+    expect_result(page, re.compile("expected a head"))
+    expect(page.locator("#strip .new")).to_have_count(1)
 
 
 def test_what_is_no_text_in_a_link_is_left_out_and_the_page_goes_on(context: BrowserContext, server: Server) -> None:

@@ -145,8 +145,8 @@ for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(
 async function takeMany(files) {
   const head = files.find(({ name }) => HEAD.test(name));
   const pictures = files.filter(({ type, name }) => type.startsWith("image/") || UNSUPPORTED.test(name));
-  if (head) await (await viewLoaded)[4].openHead(head);
   if (!head || pictures.length) await (await project()).addAll(pictures);
+  if (head) await (await viewLoaded)[4].openHead(head); // last: a picture that is shown empties the line
 }
 
 const takers = { file: (files) => openPicture(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany, album: takeMany };

@@ -73,7 +73,7 @@ export async function jpegOf(source, width, height, name) {
   return { file: new File([blob], name, { type: "image/jpeg" }), id: null, width, height, image };
 }
 
-/** A function that acts after a promise and all earlier acts that it was given; `isBusy`: whether one is not done. */
+/** A function that acts after a promise and all earlier acts that it was given; `isBusy`: whether more than `some` are not done. */
 export function queueOf(first = Promise.resolve()) {
   let [last, count] = [first, 0];
   const inOrder = (act) => {
@@ -82,7 +82,7 @@ export function queueOf(first = Promise.resolve()) {
     last = done.catch(() => null); // reported as an unhandled rejection; the next ones go on
     return done;
   };
-  return Object.assign(inOrder, { isBusy: () => count > 0 });
+  return Object.assign(inOrder, { isBusy: (some = 0) => count > some });
 }
 
 export const baseName = (name) => name.replace(/\.[^.]*$/, "");
@@ -217,8 +217,8 @@ const why = ({ status, message }) => `The service is ${status === 503 ? "not rea
 /** Shows a refusal and keeps the last answer. @param {any} problem @param {() => void} retry */
 export function refuse(problem, retry) {
   if (problem.status === undefined) throw problem; // a bug in the page
-  emit("refused");
   tell(refusalText(problem, retry), true);
+  emit("refused");
   if (problem.type === "unknown-head") emit("offered"); // it was deleted elsewhere: teaching.js begins it again
   if (problem.status !== 401) return;
   $("more").open = true;

@@ -31,6 +31,7 @@ export const inOrder = queueOf(kernel);
 export const asking = () => Boolean(waiting || running || inOrder.isBusy());
 
 page.addEventListener("turned", stop);
+page.addEventListener("refused", () => (running || inOrder.isBusy(1)) && ($("note").textContent = $("result").textContent)); // an answer to come overwrites it
 
 export function stop() {
   running?.abort();
@@ -237,8 +238,7 @@ page.addEventListener("shown", ({ detail: { box, ...point } }) => {
     emit("chosen");
     if (isUnchanged(one, fields, point)) tell("Nothing was added: the model sees no part there, the brush paints it.");
   };
-  const done = () => (state.pending = state.pending.filter((each) => each !== waits));
-  inOrder(() => request(act, take, () => emit("shown", { box, ...point }), new AbortController())).finally(done);
+  inOrder(() => request(act, take, () => emit("shown", { box, ...point }), new AbortController())).finally(() => (state.pending = state.pending.filter((each) => each !== waits)));
 });
 
 page.addEventListener("stroke", ({ detail }) => {
