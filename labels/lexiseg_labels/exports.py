@@ -124,7 +124,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-class _Sink(io.RawIOBase):
+class ZipSink(io.RawIOBase):
     """What zipfile writes to: keeps the bytes until they are taken."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class _Sink(io.RawIOBase):
 
 def zipped(files: Iterable[File]) -> Iterator[bytes]:
     """A zip of files, in pieces as they are made."""
-    sink = _Sink()
+    sink = ZipSink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in files:
             entry = zipfile.ZipInfo(name)

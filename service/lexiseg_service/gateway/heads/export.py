@@ -8,13 +8,13 @@ The head itself is solved again: what a stranger's file says that it learned is 
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import BinaryIO
 
 from pydantic import Field
 
+from lexiseg_labels.exports import ZipSink
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import TeachingError, TooManyEntriesError
 from lexiseg_model.files.archives import open_zip
@@ -40,22 +40,6 @@ class ExportedHead(StrictModel):
     keys: list[Key] = Field(max_length=MAX_PICTURES)
 
 
-class _Unsent(io.BytesIO):
-    """What a zip has written since it was last taken."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def tell(self) -> int:
-        raise io.UnsupportedOperation("tell")
-
-    def take(self) -> bytes:
-        content = self.getvalue()
-        self.seek(0)
-        self.truncate()
-        return content
-
-
 async def pieces(
     head: NamedHead, contents: Callable[[NamedHead, Sequence[KeptPicture]], Awaitable[list[bytes]]]
 ) -> AsyncIterator[bytes]:
@@ -65,7 +49,7 @@ async def pieces(
         classes=[TaughtClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in head.classes],
         keys=[picture.key for picture in head.pictures],
     )
-    file = _Unsent()
+    file = ZipSink()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(LISTING), listing.model_dump_json())
         for number, picture in enumerate(head.pictures):
