@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -51,8 +50,7 @@ def _local_server(settings: Settings) -> Iterator[Server]:
     """A server with the model of the settings, once it is warmed up, while the block runs."""
     model = settings.first_model
     deadline = {} if "deadline_seconds" in settings.model_fields_set else {"deadline_seconds": DAY}
-    with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder, ExitStack() as loading:
-        loading.enter_context(_uncollected())
+    with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder:
         from lexiseg_service.gateway.app import create_app
         from lexiseg_service.worker.worker import ModelWorker  # imports torch: after all checks
 
@@ -73,7 +71,6 @@ def _local_server(settings: Settings) -> Iterator[Server]:
 
         try:
             asyncio.run(until_ready(worker, is_up))
-            loading.close()
             card = worker.cards()[0]
             name = f"{ModelName.from_card(card)} {worker.digest(card.name)}"
             with (
@@ -84,18 +81,6 @@ def _local_server(settings: Settings) -> Iterator[Server]:
         finally:
             hosted.should_exit = True
             thread.join()
-            gc.unfreeze()
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collect no garbage while the block loads modules and a model, and leave these out of later collections."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @contextmanager
