@@ -6,27 +6,24 @@ import glob
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.folder_sets import without_results
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import on_one_line, visible_files
-from lexiseg_service.batch.sources.files import fetch
-from lexiseg_service.batch.sources.source import Unreadable
-from lexiseg_service.errors import TooLarge
+from lexiseg_service.batch.sources.files import FileReader
+from lexiseg_service.batch.sources.source import Picture, Unreadable, check_size
 from lexiseg_service.image.reader import decode
 from lexiseg_service.settings import Limits
 
 STDIN = "-"
-TIMEOUT_SECONDS = 30.0  # of each read from a URL
-MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,14 @@ class Source:
             if self.path is not None:
                 with self.path.open("rb") as file:
                     content = file.read(max_bytes + 1)
-            else:
-                content = sys.stdin.buffer.read(max_bytes + 1) if self.name == STDIN else _fetched(self.name, max_bytes)
+            elif self.name == STDIN:
+                content = sys.stdin.buffer.read(max_bytes + 1)
+            else:  # any host is allowed, as the user runs the command
+                with closing(FileReader(max_bytes)) as reader:
+                    return reader.read(Picture(self.name, self.name))
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from None
-        if len(content) > max_bytes:
-            raise TooLarge(f"more than {max_bytes:,} bytes")
+        check_size(len(content), max_bytes)
         return content
 
     def pixels(self) -> NDArray[np.uint8]:
@@ -106,14 +105,3 @@ def _sources_of_argument(argument: str, limits: Limits, out: Path | None) -> lis
     if not files:
         raise Unreadable(f"{argument}: {expected}")
     return [Source(str(file), file, limits) for file in files]
-
-
-def _fetched(url: str, max_bytes: int) -> bytes:
-    """As `fetch`, with errors for the user; any host is allowed, as the user runs the command."""
-    try:
-        with httpx.Client(follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=TIMEOUT_SECONDS) as client:
-            return fetch(client, url, max_bytes)
-    except httpx.HTTPStatusError as error:
-        raise Unreadable(f"the server answers {error.response.status_code}") from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Unreadable(str(error) or type(error).__name__) from None

@@ -91,14 +91,23 @@ class FileReader:
         with self._lock:
             if self._http is None:
                 self._http = httpx.Client(follow_redirects=True, timeout=TIMEOUT_SECONDS)
+        content = bytearray()
         try:
-            return fetch(self._http, url, self._max_bytes)
+            with self._http.stream("GET", url) as answer:
+                answer.raise_for_status()
+                for piece in answer.iter_bytes():
+                    content += piece
+                    if len(content) > self._max_bytes:
+                        break
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             reason = f"the server answered {status}"
             raise (ConnectionError if status == 429 or status >= 500 else Unreadable)(reason) from None
         except httpx.TransportError as error:
             raise ConnectionError(f"{type(error).__name__}: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreadable(str(error) or type(error).__name__) from None
+        return bytes(content)
 
     def _of_row(self, store: Any, path: str, group: int, row: int) -> bytes:
         """A picture of a row group; rows are decoded in order, and kept until they are read."""
@@ -149,15 +158,3 @@ def _values(store: Any, path: str, group: int, image_column: str | None) -> Gene
         column = picture_column(path, table.schema_arrow.names, image_column)
         batches = table.iter_batches(ROWS_PER_BATCH, [group], [column], use_threads=False)
         yield from (value for batch in batches for value in batch.column(0).to_pylist())
-
-
-def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
-    """The content of a URL; reading stops once it exceeds `max_bytes`."""
-    content = bytearray()
-    with client.stream("GET", url) as answer:
-        answer.raise_for_status()
-        for piece in answer.iter_bytes():
-            content += piece
-            if len(content) > max_bytes:
-                break
-    return bytes(content)
