@@ -192,7 +192,7 @@ def test_only_the_worker_and_the_command_line_reach_into_the_model() -> None:
 
 def test_only_the_command_line_asks_servers_through_the_client() -> None:
     clients = [ROOT / SERVICE / "commands", ROOT / SERVICE / "batch"]
-    shared = {"lexiseg_client.stubs", "lexiseg_client.rpc.fields"}
+    shared = {"lexiseg_client.stubs", "lexiseg_client.rpc.fields", "lexiseg_client.rpc.details"}
     others = [path for path in modules(SERVICE) if not any(map(path.is_relative_to, clients))]
 
     assert offences(others, lambda _, name: is_within(name, {"lexiseg_client"}) and not is_within(name, shared)) == []

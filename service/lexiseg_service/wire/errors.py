@@ -11,17 +11,17 @@ from urllib.parse import quote
 
 import grpc
 from google.protobuf.json_format import MessageToDict, Parse
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from lexiseg_client.rpc.details import DETAILS, problem_in
 from lexiseg_client.stubs.segmentation_pb2 import Problem
 from lexiseg_labels.problems import GRPC_CODES
 from lexiseg_service.errors import KINDS, ServiceError
 from lexiseg_service.errors import error_of as error_of_type
 
 DOMAIN = "lexiseg"
-DETAILS = "grpc-status-details-bin"
 # A client's transport may refuse trailers of more than 8 KiB. They also contain the message, percent-encoded.
 MAX_DETAIL_BYTES = 4096
 MAX_MESSAGE_BYTES = 1024
@@ -86,20 +86,8 @@ def end_with(context: Any, error: ServiceError, request_id: str, also: Trailers 
 
 def read_error(failure: Any) -> ServiceError | None:
     """The error in a failed call; None if the transport failed."""
-    for name, value in failure.trailing_metadata() or ():
-        if name == DETAILS:
-            try:
-                problem = read_problem(Status.FromString(value))
-            except DecodeError:
-                return None
-            return None if problem is None else error_of(problem)
-    return None
-
-
-def read_problem(status: Status) -> Problem | None:
-    """The problem among the details of a status."""
-    problem = Problem()
-    return next((problem for detail in status.details if detail.Unpack(problem)), None)
+    problem = problem_in(failure.trailing_metadata())
+    return None if problem is None else error_of(problem)
 
 
 def _status(error: ServiceError, problem: Problem) -> Status:

@@ -8,9 +8,10 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from lexiseg_client.rpc.details import DETAILS
 from lexiseg_client.stubs.segmentation_pb2 import Problem
 from lexiseg_service.errors import KINDS, InvalidValue, QueueFull, RateLimited, ServiceError
-from lexiseg_service.wire.errors import DETAILS, code_of, details_of, message_of, read_error
+from lexiseg_service.wire.errors import code_of, details_of, message_of, read_error
 
 RAISED = [
     *(kind("it is so") for kind in KINDS.values() if kind not in (InvalidValue, QueueFull, RateLimited)),

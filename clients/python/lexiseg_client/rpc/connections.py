@@ -11,8 +11,6 @@ from itertools import islice
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import status_pb2
 
 from lexiseg_client.address import USER_AGENT, Address
 from lexiseg_client.calling.steps import Call, Invoke, Retry, with_retries
@@ -34,13 +32,13 @@ from lexiseg_client.errors import (
 )
 from lexiseg_client.images import Source
 from lexiseg_client.rest import Health, Model
+from lexiseg_client.rpc.details import problem_in
 from lexiseg_client.rpc.messages import Items, models, problem_error, segment_request, segmentation
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_client.video import FrameAnswer, StreamItem
 from lexiseg_labels.segmentation import Segmentation
 
-DETAILS = "grpc-status-details-bin"
 # HTTP status of errors without a problem document, which come from gRPC itself or a proxy.
 STATUS_OF: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.INVALID_ARGUMENT: 422,
@@ -117,7 +115,7 @@ def error_of_rpc(error: grpc.RpcError, target: str, n_bytes: int = 0) -> Lexiseg
     failed: Any = error  # also a grpc.Call, which grpc's type stubs do not say
     code: grpc.StatusCode = failed.code()
     details = failed.details() or code.name
-    problem = _problem_in(failed.trailing_metadata())
+    problem = problem_in(failed.trailing_metadata())
     if problem is not None:
         return problem_error(problem)
     if code is grpc.StatusCode.UNAVAILABLE and (reason := UNTRUSTED.search(details)):
@@ -153,20 +151,6 @@ def _is_of_proxy(details: str, target: str) -> bool:
     """Whether gRPC failed to connect to another port than the target's, which is that of a proxy."""
     port = CONNECTED_PORT.search(details)
     return "HTTP proxy returned" in details or (port is not None and port[1] != target.rpartition(":")[2])
-
-
-def _problem_in(metadata: Any) -> pb.Problem | None:
-    for name, value in metadata or ():
-        if name != DETAILS:
-            continue
-        try:
-            for detail in status_pb2.Status.FromString(value).details:
-                problem = pb.Problem()
-                if detail.Unpack(problem):
-                    return problem
-        except DecodeError:
-            return None
-    return None
 
 
 WRITE_FAILED = "Internal error from Core"  # grpc.aio's message for a failed write

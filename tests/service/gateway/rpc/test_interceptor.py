@@ -13,11 +13,11 @@ from google.rpc.status_pb2 import Status
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from lexiseg_client.rpc.details import DETAILS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rpc.interceptor import address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.wire.errors import DETAILS
 from tests.service.gateway.known_backend import KnownBackend, SlowBackend, answer
 from tests.service.gateway.rpc.calling import Gateway, calling, error_in, failure, request
 from tests.service.gateway.serving import form

@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import httpx
 from google.protobuf.json_format import MessageToDict
-from google.rpc.status_pb2 import Status
 
 from lexiseg_client.images import ImageId, ImageUrl, Source, Upload
+from lexiseg_client.rpc.details import problem_in
 from lexiseg_client.rpc.messages import segment_request
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2 import Problem
@@ -18,7 +18,6 @@ from lexiseg_model.types import Point, Prompt
 from lexiseg_service.image.reader import read_header
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Limits
-from lexiseg_service.wire.errors import DETAILS, read_problem
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rpc.calling import IMAGE, Gateway, calling, failure
@@ -162,7 +161,7 @@ async def test_the_same_mistake_gets_the_same_error() -> None:
     async with calling(backend=backend) as gateway:
         for name, (body, image) in BAD.items():
             over_rest = (await ask_rest(gateway, body, image)).json()
-            problem = problem_in(await failure(gateway.stub.Segment(request_of(body, image))))
+            problem = problem_of(await failure(gateway.stub.Segment(request_of(body, image))))
 
             same = ("type", "title", "status")
             assert [getattr(problem, field) for field in same] == [over_rest[field] for field in same], name
@@ -194,15 +193,14 @@ async def test_errors_that_only_messages_can_have_name_their_field() -> None:
     wrong["background.enabled"].background.enabled = False
     async with calling() as gateway:
         for field, message in wrong.items():
-            problem = problem_in(await failure(gateway.stub.Segment(message)))
+            problem = problem_of(await failure(gateway.stub.Segment(message)))
 
             assert [entry.field for entry in problem.errors] == [field]
 
 
-def problem_in(failed: grpc.aio.AioRpcError) -> Problem:
+def problem_of(failed: grpc.aio.AioRpcError) -> Problem:
     """The problem among the details of a failed call."""
-    details = dict(failed.trailing_metadata() or ())[DETAILS]
-    problem = read_problem(Status.FromString(details))
+    problem = problem_in(failed.trailing_metadata())
     assert problem is not None
     assert "Traceback" not in (failed.details() or "")
     return problem
