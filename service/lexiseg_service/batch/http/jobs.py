@@ -34,14 +34,14 @@ from lexiseg_service.batch.ledger.job import (
 from lexiseg_service.batch.loop import Fetch
 from lexiseg_service.batch.runner import POLL_SECONDS, Runner, part_path
 from lexiseg_service.batch.sources.source import FOLDER, Picture, SourceKind, allowed, in_archive, in_folder, numbered
-from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, TooLarge, UnknownJob, UrlFetchOff
+from lexiseg_service.errors import InvalidValue, NotReady, TooLarge, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import expiry, has_passed, rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, opening
-from lexiseg_service.records.store import Amounts, Excess, Quota
+from lexiseg_service.records.store import Amounts, Quota
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.retries import AWAY_SECONDS, for_ever
 from lexiseg_service.settings import Settings
@@ -247,7 +247,7 @@ class Jobs:
             )
         excess = await ask_ledger(self.ledger.add, job, n_bytes, Quota(limits, unended_states=UNENDED))
         if excess is not None:
-            raise _no_room(excess)
+            raise excess.refusal("jobs", "questions, archives and results", QUOTA_SECONDS)
         try:
             await asyncio.to_thread(self._files.write, question_path(job.id), question)
             if archive is not None:
@@ -335,21 +335,6 @@ class Jobs:
         if disk is None:  # an object store
             return values
         return {**values, "lexiseg_jobs_disk_free_bytes": disk.free, "lexiseg_jobs_disk_bytes": disk.size}
-
-
-def _no_room(excess: Excess) -> RateLimited:
-    used, limit = excess.used, excess.limit
-    if excess.amount == "unended":
-        detail = f"{used} jobs of this client have not ended, at most {limit} may; wait for one"
-        return RateLimited(detail, QUOTA_SECONDS)
-    if excess.amount == "number":
-        detail = f"{used} jobs of this client are kept, at most {limit} are"
-    else:
-        detail = (
-            f"the questions, archives and results of this client's jobs have {used:,} bytes and this one adds "
-            f"{excess.wanted:,}, at most {limit:,} are kept (LEXISEG_JOB_BYTES_PER_CLIENT)"
-        )
-    return RateLimited(f"{detail}; remove jobs, or wait until they expire", QUOTA_SECONDS)
 
 
 def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable[[], list[str]]]:

@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, ServiceError, UnknownTraining
+from lexiseg_service.errors import InvalidValue, NotReady, UnknownTraining
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import DAY, expiry, has_passed, rfc3339
 from lexiseg_service.gateway.trainings.training import ALIVE_SECONDS, STATES, UNENDED, Training, TrainingStore
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.records.documents import check_name
-from lexiseg_service.records.store import Amounts, Excess, Quota, Record, StoreAway
+from lexiseg_service.records.store import Amounts, Quota, Record, StoreAway
 from lexiseg_service.retries import AWAY_SECONDS, for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.collectors import TRAININGS, Gauges, Values
@@ -107,7 +107,7 @@ class Trainings:
 
     def _check_room(self, training: Training, rows: Sequence[Record]) -> None:
         if (excess := self._quota.excess(rows, training.record())) is not None:
-            raise _no_room(excess)
+            raise excess.refusal("trainings", "pictures", AWAY_SECONDS)
 
     async def find(self, identity: str, caller: Caller) -> Training:
         training = await _ask(self._store.read, identity)
@@ -168,22 +168,6 @@ async def _ask(call: Callable[..., T], *arguments: Any) -> T:
     except (OSError, StoreAway) as error:
         reason = getattr(error, "strerror", None) or error
         raise NotReady(f"trainings cannot be read or written now: {reason}", AWAY_SECONDS) from None
-
-
-def _no_room(excess: Excess) -> ServiceError:
-    used, limit = excess.used, excess.limit
-    if excess.amount == "unended" and excess.is_owners:
-        detail = f"{used} trainings of this client have not ended, its share is {limit} now"
-    elif excess.amount == "unended":
-        return QueueFull(f"{limit} trainings have not ended, the limit", AWAY_SECONDS)
-    elif excess.amount == "number":
-        detail = f"{used} trainings of this client are kept, the limit; remove some"
-    else:
-        detail = (
-            f"pictures of this client's trainings take {used:,} bytes, with these {used + excess.wanted:,}, the limit "
-            f"is {limit:,}"
-        )
-    return RateLimited(detail, AWAY_SECONDS)
 
 
 def _end_of(path: Path) -> bytes:

@@ -151,7 +151,7 @@ def test_a_clients_trainings_have_a_limit_of_bytes(folder: Path) -> None:
         answers = [create(client, zipped({"a.png": bytes(3500)}), name=name) for name in ("first", "second", "third")]
 
     assert [answer.status_code for answer in answers] == [202, 202, 429]
-    assert "the limit is 9,000" in answers[-1].json()["detail"]
+    assert "at most 9,000 are kept" in answers[-1].json()["detail"]
 
 
 @pytest.mark.parametrize("last_sign", [None, 1.0])
