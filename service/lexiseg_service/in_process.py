@@ -9,7 +9,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, SwitchedOff
-from lexiseg_service.gateway.heads.collection import open_heads
+from lexiseg_service.gateway.heads.collection import Heads, open_heads
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.use_case import HEADS_ARE_OFF, named_vocabulary
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
@@ -72,12 +72,18 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
     )
 
 
+def heads_of(settings: Settings) -> Heads:
+    """The heads of this installation. Raises SwitchedOff: nothing of pictures is kept."""
+    if (heads := open_heads(settings, Metrics())) is None:
+        raise SwitchedOff(HEADS_ARE_OFF)
+    return heads
+
+
 def head_of(question: Question, settings: Settings) -> NamedHead | None:
     """The head that a question names, as this installation keeps it; None if it names none."""
     if (name := question.head) is None:
         return None
-    if (heads := open_heads(settings, Metrics())) is None:
-        raise SwitchedOff(HEADS_ARE_OFF)
+    heads = heads_of(settings)
     head = run_with(heads.store, heads.taught(name, ""))
     card = catalogue.find(settings.first_model, settings.models_dir).card
     if not ModelName.parse(head.model).fits(card):

@@ -16,7 +16,6 @@ from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
     from lexiseg_client import Head
-    from lexiseg_service.gateway.heads.collection import Heads
 
 Source = Annotated[
     Path, typer.Argument(metavar="SRC", exists=True, help="Folder, zip, tar or file of labels, in any known layout")
@@ -47,9 +46,10 @@ def list_heads(context: typer.Context, settings: Settings, server: Server = None
         import orjson
 
         from lexiseg_client.heads import head_of
+        from lexiseg_service.in_process import heads_of
         from lexiseg_service.records.documents import run_with
 
-        local = _local_heads(settings)
+        local = heads_of(settings)
         kept = run_with(local.store, local.list_all(""))
         listed = [head_of(each) for each in orjson.loads(orjson.dumps(kept))]  # as `GET /v1/heads` lists them
     for head in listed:
@@ -69,6 +69,7 @@ def delete(
     Example:  lexiseg heads delete mugs --state-dir state/
     """
     from lexiseg_service.commands import server as servers
+    from lexiseg_service.in_process import heads_of
     from lexiseg_service.records.documents import check_name, run_with
 
     check_kept(context, server, settings)
@@ -77,7 +78,7 @@ def delete(
         with servers.Server(server, settings) as remote:
             remote.delete_head(name)
         return
-    local = _local_heads(settings)
+    local = heads_of(settings)
     run_with(local.store, local.delete(name, ""))
 
 
@@ -96,18 +97,6 @@ def line_of(head: Head) -> str:
     expires = f", until {head.expires}" if head.expires else ""
     passes = f", {head.image_passes} image passes" if head.image_passes > 1 else ""
     return f"{head.name}@{head.version}: pictures {head.pictures}, {head.model}{passes}{expires}"
-
-
-def _local_heads(settings: Settings) -> Heads:
-    """The heads of this installation. Raises SwitchedOff: nothing of pictures is kept."""
-    from lexiseg_service.errors import SwitchedOff
-    from lexiseg_service.gateway.heads.collection import open_heads
-    from lexiseg_service.gateway.use_case import HEADS_ARE_OFF
-    from lexiseg_service.watch.metrics import Metrics
-
-    if (heads := open_heads(settings, Metrics())) is None:
-        raise SwitchedOff(HEADS_ARE_OFF)
-    return heads
 
 
 @takes_settings("teach")
