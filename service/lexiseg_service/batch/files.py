@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 from lexiseg_model.errors import OptionError
 from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.watch.collectors import Disk
 
 CHUNK = 2**20  # bytes
 
@@ -34,14 +33,6 @@ class Files:
         self.folder = Path(self._root) if "://" not in url else None  # None: an object store
         if self.folder is not None:
             private_folder(self.folder)
-
-    def disk(self) -> Disk | None:
-        """The disk of the folder; None: an object store, or it cannot be read."""
-        with suppress(OSError):
-            if self.folder is not None:
-                usage = shutil.disk_usage(self.folder)
-                return Disk(usage.free, usage.total)
-        return None
 
     def address(self, name: str) -> str:
         return str(self._store.unstrip_protocol(f"{self._root}/{name}"))

@@ -9,7 +9,6 @@ import asyncio
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -36,13 +35,6 @@ TRAININGS = {
     "lexiseg_trainings_disk_free_bytes": "Bytes left where trainings are",
     "lexiseg_trainings_disk_bytes": "Bytes of the disk where trainings are",
 }
-
-
-class Disk(NamedTuple):
-    """The disk of a folder, in bytes."""
-
-    free: int
-    size: int
 
 
 class Gauges(Collector):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -324,17 +325,19 @@ class Jobs:
         }
 
     def _gauges(self) -> Values:
-        jobs, disk = self._runner.open, self._files.disk()
+        jobs = self._runner.open
         waiting = [job.created for job in jobs.values() if job.started is None]
-        values: Values = {
+        values: dict[str, Any] = {
             "lexiseg_jobs_open": {"waiting": len(waiting), "running": len(jobs) - len(waiting)},
             "lexiseg_jobs_oldest_waiting_seconds": max(0.0, time.time() - min(waiting)) if waiting else 0.0,
             "lexiseg_jobs_held_up": self._runner.held_up,
             "lexiseg_jobs_erasures_failing": len(self._eraser.failing),
         }
-        if disk is None:  # an object store
-            return values
-        return {**values, "lexiseg_jobs_disk_free_bytes": disk.free, "lexiseg_jobs_disk_bytes": disk.size}
+        with suppress(OSError):
+            if self._files.folder is not None:  # no object store
+                disk = shutil.disk_usage(self._files.folder)
+                values |= {"lexiseg_jobs_disk_free_bytes": disk.free, "lexiseg_jobs_disk_bytes": disk.total}
+        return values
 
 
 def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable[[], list[str]]]:

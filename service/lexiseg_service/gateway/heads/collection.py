@@ -26,7 +26,7 @@ from lexiseg_model.errors import TeachingError
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.class_names import folded
-from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head
+from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import (
     DeadlineExceeded,
     InvalidValue,
@@ -192,7 +192,11 @@ class Heads:
             room = Record(HEADS, slot, owner, nbytes=bytes_of(pictures, earlier))
             if excess := quota.excess([*rows.values()], room):  # before it is solved; the store decides
                 raise no_room(HEADS, excess)
-            solved = await self._solved(slot, before, pictures, classes, parts, change)
+            if before is not None and (before.pictures, before.classes) == (pictures, classes):
+                solved = before.solved
+            else:
+                contents = await self._contents(slot, pictures, parts)
+                solved = await self._solver.solve(contents, classes, change.digest, change.widths, change.client)
             keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
             earlier = tuple(version for version in earlier if version.exact_name != f"{name}@{solved.version}")
             head = NamedHead(
@@ -205,20 +209,6 @@ class Heads:
                 return head
             wait.reschedule(end)
         raise PreconditionFailed(f"head {name!r}: others write it at the same time; send it again")
-
-    async def _solved(
-        self,
-        slot: str,
-        before: NamedHead | None,
-        pictures: Sequence[KeptPicture],
-        classes: Sequence[ClassEntry],
-        parts: Mapping[str, tuple[str, bytes]],
-        change: Change,
-    ) -> Head:
-        if before is not None and (before.pictures, before.classes) == (pictures, classes):
-            return before.solved
-        contents = await self._contents(slot, pictures, parts)
-        return await self._solver.solve(contents, classes, change.digest, change.widths, change.client)
 
     async def _commit(
         self,
