@@ -124,7 +124,7 @@ class VideoService:
             header = None
             with suppress(ServiceError):  # the worker reports it
                 deadline = time.monotonic() + self._settings.deadline_seconds
-                header = await self._use_case.headers.read(step.image, caller.client, deadline)
+                header, _ = await self._use_case.headers.identify(step.image, caller.client, deadline)
             yield replace(step, id=step.id or str(n_frames), header=header)
             del step  # a silent client would keep its image in memory
             n_frames += 1

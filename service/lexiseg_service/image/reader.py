@@ -11,8 +11,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from lexiseg_model.errors import PictureError, UnsupportedPictureError
 from lexiseg_model.pictures import header as headers
@@ -31,7 +30,6 @@ from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.question.messages import ImageSource, WorkerRequest
 from lexiseg_service.settings import Limits
 
-T = TypeVar("T")
 Fetch = Callable[[str, str], Awaitable[bytes]]
 LARGE_BYTES = 2**20  # a smaller file does not wait for a larger one
 # A JPEG with so little before its first scan, at most a thousand segments, is read faster than a thread is reached.
@@ -96,21 +94,14 @@ class HeaderReader:
         self._limits = limits
         self._threads = FairExecutor("headers", 1)
 
-    async def read(self, image: bytes, client: str, deadline: float) -> PictureHeader:
-        """The header of a client's still image. Raises DeadlineExceeded: the deadline, of time.monotonic(), passed."""
-        return await self._on_thread(partial(read_header, image, self._limits), image, client, deadline)
-
     async def identify(self, image: bytes, client: str, deadline: float) -> Identified:
-        """As `read`, with the image's id."""
+        """Read a client's still image. Raises DeadlineExceeded: the deadline, of time.monotonic(), passed."""
 
         def work() -> Identified:
             return Identified(read_header(image, self._limits), image_id_of(image))
 
         if len(image) <= SMALL_BYTES and image.startswith(b"\xff\xd8") and b"\xff\xda" in image[:SMALL_HEAD_BYTES]:
             return work()
-        return await self._on_thread(work, image, client, deadline)
-
-    async def _on_thread(self, work: Callable[[], T], image: bytes, client: str, deadline: float) -> T:
         seconds = None if deadline == math.inf else deadline - time.monotonic()
         try:
             return await asyncio.wait_for(self._threads.call(client, work, large=len(image) > LARGE_BYTES), seconds)

@@ -129,21 +129,21 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 async def test_another_client_does_not_wait_behind_all_images_of_one(gate: Gate) -> None:
     reader, deadline = HeaderReader(Limits()), time.monotonic() + SOON
-    own = [asyncio.ensure_future(reader.read(b"own", "one", deadline)) for _ in range(6)]
+    own = [asyncio.ensure_future(reader.identify(b"own", "one", deadline)) for _ in range(6)]
     while len(gate.begun) < 2:
         await asyncio.sleep(0.001)
-    other = asyncio.ensure_future(reader.read(b"other", "two", deadline))
+    other = asyncio.ensure_future(reader.identify(b"other", "two", deadline))
     while len(reader._threads.waits) < 5:
         await asyncio.sleep(0.001)
     gate.open.set()
 
-    assert await asyncio.gather(*own, other) == [HEADER] * 7
+    assert [header for header, _ in await asyncio.gather(*own, other)] == [HEADER] * 7
     assert gate.begun[2] == b"other"
 
 
 async def test_the_deadline_passes_while_a_header_is_read(gate: Gate) -> None:
     with pytest.raises(DeadlineExceeded):
-        await HeaderReader(Limits()).read(b"", "one", time.monotonic())
+        await HeaderReader(Limits()).identify(b"", "one", time.monotonic())
 
 
 async def test_the_worker_gets_the_header_and_the_id_that_the_gateway_has_read() -> None:
