@@ -211,7 +211,10 @@ def test_a_clip_that_plays_is_followed_to_its_end(context: BrowserContext, page:
     page.get_by_role("button", name="Play").click()
 
     expect_result(page, "Lost: object 1.")
-    expect(page.locator("#timings")).to_contain_text("of its speed")
+    expect(page.locator("#timings")).to_contain_text("s behind")
+    until(page, f"clip.ended && {ANSWERED}")
+    page.get_by_role("button", name="Export clip").click()  # from here on there is nothing
+    expect_result(page, "The clip is at its end.")
 
 
 def test_an_object_is_added_by_the_keyboard_and_another_stopped(page: Page) -> None:

@@ -161,11 +161,12 @@ function painted(time) {
 async function save() {
   if (film) return (film.isStopped = true);
   if (!followed() && !wordsQuestion()) return idle();
+  const from = state.followed.length ? clip.currentTime : 0;
+  if (from >= clip.duration) return tell("The clip is at its end. Go to where the export is to begin.", true);
   clip.pause();
   film = { isStopped: false };
   $("save-clip").textContent = "Stop the export";
   const { record } = await import("./film.js");
-  const from = state.followed.length ? clip.currentTime : 0;
   await record(film, { size: [clip.width, clip.height], rate: Number($("rate").value), from, to: clip.duration }, painted).catch(() => null);
   film = null;
   $("save-clip").textContent = "Export clip";
@@ -220,8 +221,7 @@ function look() {
     clip.playbackRate = objects ? pace : 1;
     control();
     const late = Math.max(0, clip.currentTime - frame.time);
-    const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-    $("timings").textContent = `${state.answer.model}: ${(1000 / spent).toFixed(1)} frames a second, ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
+    $("timings").textContent = `${state.answer.model}: ${(1000 / spent).toFixed(1)} frames a second, ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind`;
     look();
   };
   askLatest(act, take, again);
