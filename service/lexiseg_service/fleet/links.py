@@ -203,7 +203,8 @@ class WorkerLink:
         if error is not None:
             return error
         if code in TRANSPORT_CODES:
-            self._status = AWAY  # not usable until its next status
+            if code is not grpc.StatusCode.INTERNAL:  # which grpcio says of a message to a stream that was refused
+                self._status = AWAY  # not usable until its next status
             return WorkerLost(code.name)
         return ServiceError(f"the worker answered {code.name}")
 

@@ -1,14 +1,14 @@
 """Streams on remote workers: affinity, failover and backpressure."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 
 import pytest
 from prometheus_client import generate_latest
 
-from lexiseg_service.errors import NotReady
+from lexiseg_service.errors import NotReady, RateLimited
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from tests.service.fleet.workers import Fleet, Someone, question, started
 
@@ -118,6 +118,22 @@ async def test_a_stream_whose_only_worker_does_not_come_back_in_time_ends_and_sa
             await end_after_the_fourth()
 
     assert seen[:4] == NAMES[:4]
+
+
+async def test_a_worker_that_refuses_streams_answers_others() -> None:
+    class Full(Someone):
+        async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+            await anext(steps)
+            raise RateLimited("all places are taken")
+            yield
+
+    async with started(Full()) as fleet:
+        streams = [asyncio.ensure_future(answers_of(fleet, asking(), *frames(*NAMES))) for _ in range(100)]
+        while not all(stream.done() for stream in streams):
+            await fleet.backend.segment(question(b"image"))
+        refusals = await asyncio.gather(*streams, return_exceptions=True)
+
+    assert RateLimited in map(type, refusals)
 
 
 async def test_a_stream_applies_backpressure_to_its_sender() -> None:
