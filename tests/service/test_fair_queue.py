@@ -11,8 +11,6 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lexiseg_service.fair_queue import FairExecutor, FairQueue, Sender
 from tests.waiting import SOON, soon, until
@@ -41,29 +39,6 @@ def test_an_item_that_goes_ahead_passes_its_own_flow_alone() -> None:
     queue.add("go on", Sender("x"), ahead=True)
 
     assert [served(queue) for _ in range(3)] == ["go on", "other", "begin"]
-
-
-def test_what_may_not_be_served_keeps_its_place() -> None:
-    queue: FairQueue[str] = FairQueue()
-    for item in ("large", "small"):
-        queue.add(item, Sender("x"))
-
-    assert queue.next(lambda item: item != "large") == "small"
-    assert queue.next() == "large"
-    assert queue.next(lambda item: False) is None
-
-
-@given(st.lists(st.sampled_from(["x", "y", "z"]), max_size=20), st.integers(1, 5))
-def test_the_background_waits_until_nothing_else_does(clients: list[str], n_background: int) -> None:
-    queue: FairQueue[str] = FairQueue()
-    for number in range(n_background):
-        queue.add(f"background {number}", Sender("x", background=True))
-    for number, client in enumerate(clients):
-        queue.add(f"{client} {number}", Sender(client))
-
-    order = [served(queue) for _ in range(len(queue))]
-
-    assert order[len(clients) :] == [f"background {number}" for number in range(n_background)]
 
 
 def test_idle_clients_and_flows_are_forgotten() -> None:

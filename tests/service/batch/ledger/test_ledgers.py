@@ -76,16 +76,6 @@ def test_a_job_comes_back_as_it_was_added(store: Ledger) -> None:
     assert store.progress("b") is None
 
 
-def test_a_picture_has_one_holder(store: Ledger) -> None:
-    add(store, job(), 4)
-    store.renew_leases(["x", "y"], LEASE)
-
-    taken = store.take("a", "x", 3), store.take("a", "y", 3)
-
-    assert [[picture.number for picture in each] for each in taken] == [[0, 1, 2], [3]]
-    assert taken[0][0] == pictures(1)[0]
-
-
 def test_a_holder_that_missed_what_it_took_gets_it_again(store: Ledger) -> None:
     take(store, 2)
 

@@ -138,16 +138,6 @@ def test_work_cancelled_while_its_batch_is_halved_costs_no_pass(bench: Bench, mo
     assert bench.segmenter.batches == [1, 2, 1, 1]
 
 
-def test_a_place_in_the_queue_is_free_once_an_answer_is_out() -> None:
-    bench = Bench(queue_limit=1)
-
-    for _ in range(3):
-        bench.submit(ask("red")).result(SOON)
-        until(lambda: bench.engine.in_flight == 0)
-
-    bench.engine.close(SOON)
-
-
 def test_closing_answers_what_is_in_flight() -> None:
     bench = Bench()
     bench.hold()
