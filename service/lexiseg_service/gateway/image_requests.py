@@ -35,12 +35,12 @@ _FIRST_HOLD: ContextVar[Hold | None] = ContextVar("first_hold", default=None)
 def with_field(error: ServiceError, field: str) -> ServiceError:
     """An error about an image, with the image's `field` in the request in place of `image`; others as they are."""
     copied = copy(error)  # several requests may wait for one image
-    copied.detail = IMAGE.sub(field, error.detail)
+    copied.detail = IMAGE.sub(lambda _: field, error.detail)
     findings = error.extra.get("errors", ())
     if findings:
         copied.extra = {
             **error.extra,
-            "errors": [{**each, "field": IMAGE.sub(field, each["field"])} for each in findings],
+            "errors": [{**each, "field": IMAGE.sub(lambda _: field, each["field"])} for each in findings],
         }
     return copied
 

@@ -57,7 +57,7 @@ async def lessons_of(
             lesson = await use_case.backend.teach(await use_case.images.with_image(question, picture.image, field))
         except ServiceError as error:
             renamed = with_field(error, field)
-            if not renamed.detail.startswith("pictures."):  # as of a full queue
+            if not renamed.detail.startswith(picture.field):  # as of a full queue
                 renamed.detail = f"{picture.field}: {renamed.detail}"
             raise renamed from None
         pace.check()
@@ -136,7 +136,7 @@ def _pictures(
     shared: dict[ImageSource, ImageSource] = {}  # equal images are one object
     read = []
     for number, picture in enumerate(pictures):
-        field = f"pictures.{number}"
+        field = f"pictures.{number}" if picture.key is None else f"pictures: {picture.key[:80]!r}"
         image = source_of(picture.image, f"{field}.image")
         read.append(_picture(picture, shared.setdefault(image, image), field, classes, limits))
     return read

@@ -143,7 +143,7 @@ async def test_a_picture_of_an_archive_is_named_in_its_error(monkeypatch: pytest
     async with serving(backend=backend) as client:
         answer = await client.post("/v1/heads", **sent(zipped({"a": b"1"})))
 
-    assert answer.json()["detail"].startswith("archive: 'a.jpg': ")
+    assert answer.json()["detail"].startswith("archive: 'a.jpg'.image: ")
 
 
 async def test_a_client_has_one_archive_read_and_all_have_two(monkeypatch: pytest.MonkeyPatch) -> None:

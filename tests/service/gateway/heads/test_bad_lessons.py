@@ -100,19 +100,19 @@ async def test_a_class_of_all_pixels_is_taught(taught: httpx.AsyncClient) -> Non
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an empty mask": (
         picture(("sky", upper(0))),
-        "pictures.1.objects.0: expected a region with at least one pixel, got 'an empty mask'",
+        "pictures: 'third'.objects.0: expected a region with at least one pixel, got 'an empty mask'",
     ),
     "a mask of another size": (
         picture(("sky", np.ones((3, 3), np.bool_))),
-        "pictures.1.objects.0",
+        "pictures: 'third'.objects.0",
     ),
     "pixels that are all unknown": (
         picture((None, upper(SIZE[0]))),
-        "pictures.1.objects.0: nothing in the picture is labelled; expected pixels that are not unknown",
+        "pictures: 'third'.objects.0: nothing in the picture is labelled; expected pixels that are not unknown",
     ),
     "a damaged picture": (
         {**sky(), "image": {"base64": base64.b64encode(IMAGE[:200]).decode()}},
-        "pictures.1.image: begins like JPEG",
+        "pictures: 'third'.image: begins like JPEG",
     ),
 }
 

@@ -218,15 +218,16 @@ async def test_a_name_that_is_taken_is_refused_before_a_picture_is_read(
     assert backend.asked == []
 
 
+@pytest.mark.parametrize(("named", "place"), [({}, "pictures.0"), ({"key": "a\u202f.png"}, r"pictures: 'a\u202f.png'")])
 async def test_a_picture_that_cannot_be_read_leaves_the_head_as_it_was(
-    client: httpx.AsyncClient, backend: KnownBackend
+    client: httpx.AsyncClient, backend: KnownBackend, named: dict[str, str], place: str
 ) -> None:
     before = (await client.post("/v1/heads", json=taught())).json()
     backend.failure = UndecodableImage("the file ends early")
 
-    answer = await client.put("/v1/heads/mugs", json={"pictures": [picture(4), picture(5)]})
+    answer = await client.put("/v1/heads/mugs", json={"pictures": [picture(4) | named, picture(5)]})
 
-    assert refusal(answer)[1:] == ("undecodable-image", "pictures.0: the file ends early")
+    assert refusal(answer)[1:] == ("undecodable-image", f"{place}: the file ends early")
     assert (await client.get("/v1/heads/mugs")).json() == before
 
 

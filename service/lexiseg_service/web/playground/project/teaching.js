@@ -93,7 +93,7 @@ async function teach() {
 async function refused(problem, some) {
   if (problem.status === undefined) throw problem;
   if (problem.type === "model-changed") await forget().then(() => void inTurn(teach));
-  else $("learned").textContent = `Nothing new was learned. ${problem.message.replace(/^pictures\.(\d+)/, (_, at) => some[at].picture.name)}`;
+  else $("learned").textContent = `Nothing new was learned. ${problem.message.replace(/^pictures: '([^']*)'/, (_, key) => some.find((one) => one.key === key)?.picture.name ?? key)}`;
 }
 
 const forget = () => engine.forget(name).then(() => take(null));
