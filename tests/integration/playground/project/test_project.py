@@ -73,6 +73,18 @@ def add_files(page: Page, **files: bytes) -> None:
     expect(strip(page)).to_have_count(len(files))
 
 
+def test_a_folder_is_shown_in_the_order_of_its_paths(page: Page, tmp_path: Path) -> None:
+    names = ["2.jpg", "3.jpg", "9.jpg", "10.jpg", "11.jpg", "more/1.jpg", "more/12.jpg"]
+    (tmp_path / "photos/more").mkdir(parents=True)
+    for name in [*names[::2], *names[1::2]]:
+        (tmp_path / "photos" / name).write_bytes(FLOWER)
+
+    page.set_input_files("#album", tmp_path / "photos")
+
+    expect(strip(page)).to_have_count(len(names))
+    assert [one.get_attribute("title") for one in strip(page).all()] == [f"{name}: new" for name in names]
+
+
 def label_all(page: Page, *words: str) -> None:
     add(page, *words)
     expect_result(page, re.compile(f"ound.*{words[-1]}"))

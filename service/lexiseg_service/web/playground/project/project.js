@@ -221,18 +221,18 @@ async function each(items, width, participle, nameOf, act, before = 0) {
   return ($("note").textContent = `${how}${before + done} of ${before + items.length} pictures are ${participle}.${leftOut}${pictures.findLast(({ unkept }) => unkept)?.unkept ?? ""}`);
 }
 
-/** Adds many files; the first is shown if no picture is. */
+/** Adds many files, those of a folder by their paths: browsers list it in any order. The first is shown if no picture is. */
 export async function addAll(files) {
   $("many").open = true;
   if (!files.length) return tell("There are no pictures among these files.", true);
   navigator.storage?.persist?.(); // a browser may ask its user, so not for a single picture
   const pathOf = (file) => file.webkitRelativePath.split("/").slice(1).join("/") || file.name;
-  await later("Adding", () => each(files, 1, "added", pathOf, async (file) => {
+  const inOrder = files.toSorted((one, other) => one.webkitRelativePath.localeCompare(other.webkitRelativePath, "en", { numeric: true }));
+  await later("Adding", () => each(inOrder, 1, "added", pathOf, async (file) => {
     const { image, ...picture } = await opened(file);
     const one = add({ image, ...picture }, baseName(pathOf(file)) + picture.file.name.slice(baseName(picture.file.name).length));
     await one.kept;
-    if (state.picture) image.close();
-    else await show(one, image);
+    await (state.picture ? image.close() : show(one, image));
   }));
 }
 
