@@ -216,12 +216,14 @@ class Documents:
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
         """Parts of a document by name; missing ones are left out. Raises NotReady: nothing can be read now."""
         parts: dict[str, bytes] = {}
-        for start in range(0, len(names), MAX_PARTS):
-            read = methodcaller("items", self._kind, slot, names[start : start + MAX_PARTS])
-            try:
+        try:
+            for start in range(0, len(names), MAX_PARTS):
+                read = methodcaller("items", self._kind, slot, names[start : start + MAX_PARTS])
                 parts |= await asyncio.to_thread(self._large.view, read)
-            except StoreAway:
-                raise NotReady(f"{self._kind} {name_of(slot)!r}: the store cannot be reached; try again") from None
+            if len(parts) < len(names):  # of an earlier document, where small reads have failed
+                self._set(slot, await asyncio.to_thread(self._large.view, methodcaller("read", self._kind, slot)))
+        except StoreAway:
+            raise NotReady(f"{self._kind} {name_of(slot)!r}: the store cannot be reached; try again") from None
         return parts
 
     async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:

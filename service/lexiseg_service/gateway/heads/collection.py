@@ -195,7 +195,7 @@ class Heads:
             if before is not None and (before.pictures, before.classes) == (pictures, classes):
                 solved = before.solved
             else:
-                contents = await self._contents(slot, pictures, parts)
+                contents = await self.contents(slot, pictures, parts)
                 solved = await self._solver.solve(contents, classes, change.digest, change.widths, change.client)
             keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
             earlier = tuple(version for version in earlier if version.exact_name != f"{name}@{solved.version}")
@@ -241,9 +241,6 @@ class Heads:
     async def _forget(self, slot: str, parts: Sequence[str]) -> None:
         with suppress(NotReady):  # `remove_leftovers` comes again
             await self.store.remove_parts(slot, parts)
-
-    async def contents(self, head: NamedHead, pictures: Sequence[KeptPicture]) -> list[bytes]:
-        return await self._contents(head.slot, pictures, {})
 
     async def delete(self, name: str, owner: str, preconditions: Preconditions = UNCONDITIONAL) -> None:
         slot = slot_of(name, owner)
@@ -302,7 +299,7 @@ class Heads:
         head = await self._parsed.parse(slot, content)
         return None if head is None or head.has_expired else head
 
-    async def _contents(
+    async def contents(
         self, slot: str, pictures: Sequence[KeptPicture], new: Mapping[str, tuple[str, bytes]]
     ) -> list[bytes]:
         """The lessons of pictures: of `new` by their part, the others from the store."""
@@ -310,6 +307,9 @@ class Heads:
         contents = await self.store.read_parts(slot, earlier)
         contents |= {part: lesson for part, (_, lesson) in new.items()}
         if missing := [picture.key for picture in pictures if picture.part not in contents]:
+            now = await self._at(slot)
+            if now is None or not set(earlier).issubset(picture.part for picture in now.pictures):
+                raise NotReady(f"head {name_of(slot)!r}: others have changed it meanwhile; try again", 1)
             lost_ones = f"the lessons of {len(missing)} pictures, as of {missing[0]!r}, are lost"
             raise ModelChanged(f"head {name_of(slot)!r}: {lost_ones}; send these pictures again, or take them out")
         return [contents[picture.part] for picture in pictures]

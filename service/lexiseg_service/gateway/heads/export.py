@@ -41,7 +41,7 @@ class ExportedHead(StrictModel):
 
 
 async def pieces(
-    head: NamedHead, contents: Callable[[NamedHead, Sequence[KeptPicture]], Awaitable[list[bytes]]]
+    head: NamedHead, contents: Callable[[Sequence[KeptPicture]], Awaitable[list[bytes]]]
 ) -> AsyncIterator[bytes]:
     """The file of a head, in memory one lesson at a time; `contents` reads lessons."""
     listing = ExportedHead(
@@ -53,7 +53,7 @@ async def pieces(
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(LISTING), listing.model_dump_json())
         for number, picture in enumerate(head.pictures):
-            (lesson,) = await contents(head, [picture])
+            (lesson,) = await contents([picture])
             archive.writestr(zipfile.ZipInfo(ENTRY.format(number)), lesson)
             yield file.take()
     yield file.take()

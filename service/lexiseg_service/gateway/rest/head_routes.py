@@ -107,12 +107,13 @@ async def get_head(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return a head with its classes and the keys of its pictures; with `Accept: application/octet-stream`, a file."""
-    head = await teaching_of(request).heads.find(name, caller_of(request).owner)
+    heads = teaching_of(request).heads
+    head = await heads.find(name, caller_of(request).owner)
     if Preconditions(if_none_match=if_none_match).unchanged(head.etag):
         return Response(status_code=304, headers={"ETag": head.etag})
     if not as_file and BYTES not in request.headers.get("accept", ""):
         return _full(head)
-    pieces = export.pieces(head, teaching_of(request).heads.contents)
+    pieces = export.pieces(head, lambda pictures: heads.contents(head.slot, pictures, {}))
     first = await anext(pieces)  # what cannot be read is refused by a status
 
     async def whole() -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis
 
@@ -14,12 +15,13 @@ from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.reviewed_set import ArchiveDesk
 from lexiseg_service.records import documents
 from lexiseg_service.records.documents import HEADS, Documents, open_documents
+from lexiseg_service.records.store import StoreAway
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_head_routes import picture, refusal, taught
-from tests.service.gateway.serving import serving
+from tests.service.gateway.serving import on_ports, serving
 
 
 @pytest.fixture(params=["state_dir", "redis_url"])
@@ -111,6 +113,23 @@ async def test_a_redis_that_stops_within_a_write_keeps_nothing_of_it(
     assert len(await parts_of(settings)) == 1
     async with serving(**settings) as client:
         assert (await client.get("/v1/heads/mugs")).json() == before
+
+
+def test_a_head_that_another_gateway_changed_is_asked_for_again_where_reads_are_slow(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreAway("it does not answer")
+
+    backend, settings = KnownBackend(), {"redis_url": redis_server.url}
+    with on_ports(backend, **settings) as ports, on_ports(backend, **settings) as others:
+        httpx.post(f"{ports.url}/v1/heads", json=taught()).raise_for_status()
+        changed = {"pictures": [picture(0, "saucer")]}
+        httpx.put(f"{others.url}/v1/heads/mugs", json=changed).raise_for_status()
+        monkeypatch.setattr(Documents, "_view", away)
+        exported = [httpx.get(f"{ports.url}/v1/heads/mugs?export=1") for _ in range(2)]
+
+    assert [answer.status_code for answer in exported] == [503, 200]
 
 
 async def test_the_pictures_of_an_archive_that_was_being_read_are_removed_and_no_others(
