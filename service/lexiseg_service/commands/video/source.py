@@ -92,15 +92,13 @@ class VideoSource:
         return [*([damaged] if self.damaged else []), *([broken] if self.broken else [])]
 
     def frames(self) -> Iterator[SourceFrame]:
-        """Decode frame after frame; damaged packets are left out, a source that breaks off ends."""
-        first: float | None = None
-        count = 0
-        for frame in self._decoded():
-            seconds = frame.time if frame.time is not None else count / float(self.rate)
-            first = seconds if first is None else first
-            count += 1
-            yield SourceFrame(_upright(frame), max(0.0, seconds - first))
-        if not count:
+        """Decode frames, in the size of the first; damaged packets are left out, a source that breaks off ends."""
+        first: tuple[float, int, int] | None = None
+        for number, frame in enumerate(self._decoded()):
+            seconds = frame.time if frame.time is not None else number / float(self.rate)
+            start, width, height = first = first or (seconds, frame.width, frame.height)
+            yield SourceFrame(_upright(frame, width, height), max(0.0, seconds - start))
+        if first is None:
             raise SourceFailure(f"{self.name}: not one frame could be decoded")
 
     def _decoded(self) -> Iterator[Decoded]:
@@ -166,9 +164,9 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _upright(frame: Decoded) -> NDArray[np.uint8]:
+def _upright(frame: Decoded, width: int, height: int) -> NDArray[np.uint8]:
     """RGB [H, W, 3], turned and mirrored by the file's metadata: phones store frames as the sensor saw them."""
-    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    rgb = np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8)
     matrix = cast(Mapping[str, Any], frame.side_data).get("DISPLAYMATRIX")
     if matrix is None:
         return rgb

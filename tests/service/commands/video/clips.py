@@ -1,6 +1,6 @@
 """Short video files, made on the spot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,17 +39,17 @@ def written(
     return path
 
 
-def motion_jpeg(path: Path, orientation: int) -> Path:
-    """Red on the left, blue on the right as stored, 64 x 48; three frames, each a JPEG with EXIF as of cameras."""
+def motion_jpeg(path: Path, orientation: int, sizes: Sequence[tuple[int, int]] = ((64, 48),) * 3) -> Path:
+    """Red on the left, blue on the right as stored; frames [W, H], each a JPEG with EXIF as of cameras."""
     exif = Image.Exif()
     exif[pictures.ORIENTATION] = orientation
-    frame = pictures.encoded(Image.fromarray(picture(["r" * 32 + "b" * 32] * 48)), "JPEG", exif=exif)
+    whole = Image.fromarray(picture(["r" * 32 + "b" * 32] * 48))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mjpeg", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
         stream.time_base = Fraction(1, 10)
-        for index in range(3):
-            packet = av.Packet(frame)
+        for index, size in enumerate(sizes):
+            packet = av.Packet(pictures.encoded(whole.resize(size), "JPEG", exif=exif))
             packet.pts = packet.dts = index
             packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 10), stream, True
             container.mux(packet)

@@ -79,6 +79,13 @@ def test_frames_with_exif_are_shown_as_it_says(name: str, orientation: int, red_
     assert all((rgb[24, 10].argmax() == 0) == red_is_left for rgb in frames)
 
 
+def test_frames_of_another_size_than_the_first_are_fitted(tmp_path: Path) -> None:
+    clip = clips.motion_jpeg(tmp_path / "clip.mkv", 1, [(64, 48), (128, 96), (48, 64)])
+
+    with closing(VideoSource(str(clip))) as source:
+        assert [frame.rgb.shape for frame in source.frames()] == [(48, 64, 3)] * 3
+
+
 def test_of_two_tracks_the_one_that_players_show_is_read(tmp_path: Path) -> None:
     with closing(VideoSource(str(clips.two_tracks(tmp_path / "clip.mp4")))) as source:
         assert {frame.rgb.shape for frame in source.frames()} == {(48, 64, 3)}
