@@ -14,7 +14,6 @@ from typing import NamedTuple
 INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
 )
-STUFF = Path(__file__).with_name("stuff.json")
 # What the first class of a list may be called: it stands for pixels of no class.
 BACKGROUND = "background"
 # They join and part letters of Persian or Hindi, and choose the style of a sign: they stay, and make no other name.
@@ -48,10 +47,10 @@ def folded(name: str) -> str:
 
 
 @cache
-def _stuff_names() -> frozenset[str]:
-    return frozenset(json.loads(STUFF.read_bytes())["names"])
+def stuff_names() -> frozenset[str]:
+    return frozenset(json.loads(Path(__file__).with_name("stuff.json").read_bytes())["names"])
 
 
 def is_thing(name: str) -> bool | None:
     """False for a name of stuff that cannot be counted, as sky or grass; None for other names."""
-    return False if name.casefold() in _stuff_names() else None
+    return False if name.casefold() in stuff_names() else None

@@ -154,6 +154,7 @@ def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
         "template": TEMPLATE,
         "shift": list(_directions(model, reading).shape),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
+        "stuff": sorted(class_names.stuff_names()),
         "doubts": class_names.DOUBTS,
         "regions": {"min_share": regions.MIN_INSTANCE},
         "parts": _parts(model.settings.parts, len(reading.own_words.directions)),

@@ -12,16 +12,17 @@ import tarfile
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import httpx
 import typer
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_model.methods.tiny import browser
-from lexiseg_model.vocabulary.class_names import STUFF
 from lexiseg_service.gateway.rest.pages import PALETTE
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
 from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
@@ -55,13 +56,17 @@ def write_site(settings: Settings, out: Path, n_words: int, server: str | None =
     model = browser.require_tiny(load_exact(settings))
     engine = fetched_engine()
     words = common_words(model.familiar.words if model.familiar else (), n_words)
-    copy_page(out, server)
-    (out / "model").mkdir()
-    browser.write_browser_files(model, folder_of_model.folder, out / "model", words, settings.text_tower)
-    (out / "model/stuff.json").write_bytes(STUFF.read_bytes())
-    for name in ENGINE_FILES:
-        shutil.copyfile(engine / name, out / "model" / name)
-    first = keep_offline(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix=".unfinished.") as draft:
+        site = Path(draft)
+        copy_page(site, server)
+        (site / "model").mkdir()
+        browser.write_browser_files(model, folder_of_model.folder, site / "model", words, settings.text_tower)
+        for name in ENGINE_FILES:
+            shutil.copyfile(engine / name, site / "model" / name)
+        first = keep_offline(site)
+        for path in site.iterdir():
+            path.rename(out / path.name)
     typer.echo(f"{out}: {first / 1e6:.1f} MB at the first visit, {len(words):,} words without the text tower")
     typer.echo(f"try it with: python -m http.server --directory {out}")
 
@@ -132,9 +137,8 @@ def copy_page(out: Path, server: str | None = None) -> None:
 
 def keep_offline(out: Path) -> int:
     """Write the list of files that the service worker keeps; returns their bytes in all."""
-    paths = sorted(path for path in out.rglob("*") if path.is_file())
     digest = hashlib.sha256()
-    first = {path.relative_to(out).as_posix(): path for path in paths}
+    first = {path.relative_to(out).as_posix(): path for path in sorted(out.rglob("*")) if path.is_file()}
     for name, path in first.items():
         digest.update(name.encode() + path.read_bytes())
     names = [name for name in first if name not in LATER and name != "offline.js"]
@@ -160,12 +164,9 @@ def fetched_engine() -> Path:
     digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
     if digest != ENGINE_SHA512:
         raise ExportError(f"{ENGINE_URL} has sha512 {digest} instead of {ENGINE_SHA512}")
-    folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         for name in ENGINE_FILES:
             file = archive.extractfile(f"package/dist/{name}")
             assert file is not None
-            draft = folder / f".{name}"
-            draft.write_bytes(file.read())
-            draft.replace(folder / name)
+            write_whole(folder / name, file.read())
     return folder

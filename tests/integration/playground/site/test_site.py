@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -101,6 +103,20 @@ def asked(server: Server, content: bytes, question: dict[str, Any]) -> dict[str,
     answer = httpx.post(f"{server.url}/v1/segment", files=files, data=data, timeout=60).raise_for_status()
     content_of: dict[str, Any] = answer.json()
     return content_of
+
+
+def test_a_site_that_cannot_be_finished_leaves_nothing_in_its_way(
+    folder: Path, real_environment: dict[str, str], tmp_path: Path
+) -> None:
+    assert (folder / "site/model/image.onnx").stat().st_size > 100 * 1024  # more than may be written
+    command = ["bash", "-c", 'ulimit -f 100; exec "$@"', "", sys.executable, "-m", "lexiseg_service.cli", "site"]
+
+    done = subprocess.run(
+        [*command, tmp_path / "site"], env=real_environment, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, "File too large" in done.stderr) == (1, True), done.stderr
+    assert list((tmp_path / "site").iterdir()) == []
 
 
 def test_a_site_answers_as_the_server_does_and_asks_nobody(loaded: Page, elsewhere: list[str], server: Server) -> None:

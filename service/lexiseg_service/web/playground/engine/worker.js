@@ -56,12 +56,12 @@ const acts = {
 async function loaded() {
   const missing = ["WebAssembly", "Float16Array"].find((needed) => !(needed in globalThis));
   if (missing) throw new Error(`This browser has no ${missing}, which the page needs to find things by itself.`);
-  const files = ["model.json", "words.json", "words.bin", "stuff.json", "ort-wasm-simd-threaded.wasm"];
-  const [model, words, content, { names: stuff }, wasmBinary] = await Promise.all(files.map(load));
+  const files = ["model.json", "words.json", "words.bin", "ort-wasm-simd-threaded.wasm"];
+  const [model, words, content, wasmBinary] = await Promise.all(files.map(load));
   Ort = await import(new URL("ort.wasm.min.mjs", root).href);
   const numThreads = port.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
   Object.assign(Ort.env.wasm, { numThreads, wasmBinary, wasmPaths: root.href });
-  rules = { ...model, stuff };
+  rules = model;
   read = readerOf(rules, words, content, { run, load });
   await Promise.all([kernel, ...["image", "scores"].map(sessionOf)]);
 }
