@@ -390,9 +390,8 @@ ONE_IMAGE = (
 SERVING = """import lexiseg_service.commands.serving.gateway, lexiseg_service.cli
 from lexiseg_model.catalogue import models
 models.cards(None)
+lexiseg_service.cli.app(['--help'], standalone_mode=False)
 """
-HELP = "lexiseg_service.cli.app(['--help'], standalone_mode=False)"
-OF_EXTRAS = {"av", "mcp", "pyarrow", "rasterio", "ray", "sklearn"}
 # What programs import, one after the other, and what must not come along: few questions need it, or an extra brings it.
 LOADS = [
     {
@@ -406,10 +405,8 @@ LOADS = [
         },
         ONE_IMAGE: {"fastapi", "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"},
         SERVING: OPTIONAL
-        | OF_EXTRAS
-        | {"lexiseg_train"}
+        | {"av", "lexiseg_train", "mcp", "pyarrow", "rasterio", "ray", "sklearn"}
         | METHODS - {"lexiseg_model.methods.tiny", "lexiseg_model.methods.__init__"},
-        HELP: OF_EXTRAS,
     },
 ]  # fmt: skip
 

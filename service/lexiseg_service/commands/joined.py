@@ -1,7 +1,7 @@
 """Groups of commands that are imported when they are called: ours, and what entry points `lexiseg.commands` join.
 
 An entry point is named as its command, `eval`, or `models.prove` below a group, and names the command's function, or a
-`typer.Typer`: of one command without a callback, or of a group. It is loaded when its command is called or listed.
+`typer.Typer`: of one command without a callback, or of a group. It is loaded when its command is called.
 
 A parameter `program: Annotated[..., "eval"]` of such a command is replaced by the options of the settings that the
 command named there reads, and gets what `lexiseg` does for it: `lexiseg_service.commands.program`.
@@ -9,12 +9,15 @@ command named there reads, and gets what `lexiseg` does for it: `lexiseg_service
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_args
 
 import typer
@@ -69,13 +72,13 @@ class Commands(TyperGroup):
         return None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        commands: dict[str, Any] = {}
-        for name in self.list_commands(ctx):
-            try:
-                commands[name] = self.get_command(ctx, name)
-            except EntryPointError:  # an error of others, which is said where their command is called
-                commands[name] = TyperCommand(name)
-        TyperGroup(name=self.name, commands=commands).format_commands(ctx, formatter)
+        own = {name: super(Commands, self).get_command(ctx, name) for name in self.list_commands(ctx)}
+        points = entry_points_of(COMMANDS) | OWN
+        listed = {
+            name: command or TyperCommand(name, help=_help_of(points[self._prefix(ctx) + name]))
+            for name, command in own.items()
+        }
+        TyperGroup(name=self.name, commands=listed).format_commands(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -100,6 +103,35 @@ def _app_of(point: EntryPoint) -> typer.Typer:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(cls=Grouped)(named)
     return app
+
+
+def _help_of(point: EntryPoint) -> str:
+    """The help of a command as its source has it: a list of commands imports none of them; "" if it has none."""
+    try:
+        parsed = ast.parse(_source_of(point.module).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, UnicodeError):  # an error of others, which is said where their command is called
+        return ""
+    for node in parsed.body:
+        if isinstance(node, ast.FunctionDef):
+            decorators = [ast.unparse(each) for each in node.decorator_list]
+            if node.name == point.attr or any(each.startswith(f"{point.attr}.command(") for each in decorators):
+                return (ast.get_docstring(node) or "").partition("\n\n")[0]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            texts = [each.value for each in node.value.keywords if each.arg == "help"]
+            if [ast.unparse(each) for each in node.targets] == [point.attr] and texts:
+                return str(ast.literal_eval(texts[0]))
+    return ""
+
+
+def _source_of(module: str) -> Path:
+    """The file of a module; of its packages none is imported."""
+    root, *rest = module.split(".")
+    spec = find_spec(root)
+    folders = spec.submodule_search_locations if spec is not None else None
+    if not rest or not folders:
+        return Path(str(spec and spec.origin))
+    path = Path(folders[0], *rest)
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def without_repeats(command: Any) -> Any:

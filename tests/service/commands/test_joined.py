@@ -49,6 +49,9 @@ def site(tmp_path: Path) -> Iterator[None]:
 
 
 PLAIN = """
+raise SystemExit("imported")
+
+
 def greet(name: str) -> None:
     \"\"\"Greet somebody.
 
@@ -57,7 +60,7 @@ def greet(name: str) -> None:
 """
 
 
-def test_commands_of_entry_points_are_listed(lexiseg: CommandLine, tmp_path: Path) -> None:
+def test_commands_of_entry_points_are_listed_without_being_imported(lexiseg: CommandLine, tmp_path: Path) -> None:
     with installed(tmp_path, "greeting", {"greeting.py": PLAIN}, commands={"greet": "greeting:greet"}):
         listed = lexiseg("--help").out
 
