@@ -1,6 +1,7 @@
 """`lexiseg serve` restarts its gateway and workers, and they end with it."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -124,6 +125,19 @@ def test_the_metrics_are_those_of_all_processes(server: Server) -> None:
 
 def test_the_allocator_returns_the_memory_of_large_images(server: Server) -> None:
     assert [child.environ().get("MALLOC_MMAP_THRESHOLD_") for child in children(server)] == [str(8 * 2**20)] * 3
+
+
+def test_a_removed_folder_of_sockets_is_noticed_and_there_again(server: Server) -> None:
+    workers = list(ready_workers(server).values())
+    folder = sockets(workers[0])[0].parent
+    shutil.rmtree(folder)
+
+    until(lambda: not any(worker.is_running() for worker in workers))
+    until(lambda: readiness(server)["detail"] == "2 of 2 workers are ready")
+
+    assert sorted(path.name for path in folder.glob("worker-?")) == ["worker-0", "worker-1"]
+    assert httpx.get(f"{server.url}/livez", timeout=SOON).status_code == 200
+    assert httpx.post(f"{server.url}/segment", files=form(PHOTOGRAPH, "sky"), timeout=SOON).status_code == 200
 
 
 def test_children_end_with_a_supervisor_that_was_killed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import structlog
 
 from lexiseg_model.command_line.signals import on_signals
 from lexiseg_service.commands.serving import trainer
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.retries import backoff
 from lexiseg_service.settings import AUTO, Settings
 from lexiseg_service.watch import logs
@@ -59,6 +59,31 @@ class SocketFolder:
         self._lock = _locked(draft)
         # Locked before it has the name that others look for.
         self.path = draft.rename(root / (PREFIX + draft.name.rpartition("-")[2]))
+        self._sockets: set[Path] = set()  # sockets that were there
+        self._renewed: Path | None = None  # a socket that its process was told to make again
+
+    def is_lost(self, socket: Path) -> bool:
+        """Whether the socket of a running process was removed; then its folder is there again.
+
+        One process is told at a time, so that the others go on answering: their connections outlive the sockets.
+        """
+        if socket.exists():
+            self._sockets.add(socket)
+            if socket == self._renewed:
+                self._renewed = None
+            return False
+        if socket not in self._sockets or self._renewed is not None:
+            return False
+        logger.error("socket was removed", socket=socket.name)
+        self._sockets.discard(socket)
+        self._renewed = socket
+        with suppress(FileExistsError):
+            self.path.mkdir(mode=0o700)
+            os.close(self._lock)
+            self._lock = _locked(self.path)
+        if self.path.lstat().st_uid != os.getuid():
+            raise NotReady(f"{self.path} was removed and belongs to another user now")
+        return True
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -82,6 +107,7 @@ class Child:
     name: str  # of its role
     run: Callable[[], int]  # its work; returns its exit status
     socket: Path | None = None  # of a worker, whose crashes are recorded
+    is_lost: Callable[[], bool] = lambda: False  # whether nobody can reach it any more: it is told to stop
     may_start: Callable[[], bool] = lambda: True  # whether it can start now
     pid: int = 0  # while it runs
     lives: int = 0
@@ -172,6 +198,8 @@ class Supervisor:
             for child in [] if self._stopping else self._children:
                 if not child.pid and child.due <= time.monotonic() and child.may_start() and child.fork():
                     return child
+                if child.pid and child.is_lost():
+                    child.send(signal.SIGTERM)
             time.sleep(POLL_SECONDS)
             for child in self._children:
                 status = child.ended()
@@ -220,7 +248,9 @@ def run(settings: Settings) -> int:
     sockets = SocketFolder()
     supervisor_pid = os.getpid()
     paths = [sockets.path / name for name in names]
-    children = [Child(path.name, partial(_worker, settings, path), path) for path in paths]
+    children = [
+        Child(path.name, partial(_worker, settings, path), path, partial(sockets.is_lost, path)) for path in paths
+    ]
     if settings.trainings is not None:
         children.append(Child("trainer", partial(trainer.run, settings), may_start=paths[0].exists))
     try:

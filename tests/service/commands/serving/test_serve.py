@@ -1,5 +1,7 @@
 """`lexiseg serve`: its sockets, the restarts of its processes, and how many workers fit."""
 
+import os
+import shutil
 import sys
 import tempfile
 import time
@@ -18,12 +20,22 @@ from lexiseg_service.commands.serving.serve import (
     count,
     fitting,
 )
+from lexiseg_service.errors import NotReady
 from lexiseg_service.settings import Settings
 
 
 @pytest.fixture(autouse=True)
 def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def sockets_in(folder: SocketFolder, *names: str) -> list[Path]:
+    """Files in the place of sockets, seen once."""
+    sockets = [folder.path / name for name in names]
+    for socket in sockets:
+        socket.touch()
+        assert not folder.is_lost(socket)
+    return sockets
 
 
 def test_the_folder_of_a_killed_service_is_removed_and_that_of_a_running_one_stays(tmp_path: Path) -> None:
@@ -37,6 +49,30 @@ def test_the_folder_of_a_killed_service_is_removed_and_that_of_a_running_one_sta
 
     assert not stale.exists()
     assert [folder.path.stat().st_mode & 0o777 for folder in (running, fresh)] == [0o700, 0o700]
+
+
+def test_a_removed_folder_is_there_again_and_its_processes_are_told_one_after_the_other() -> None:
+    folder = SocketFolder()
+    assert not folder.is_lost(folder.path / "worker-0")  # it is not there yet
+    first, second = sockets_in(folder, "worker-0", "worker-1")
+    shutil.rmtree(folder.path)
+
+    assert [folder.is_lost(first), folder.is_lost(second), folder.is_lost(first)] == [True, False, False]
+    SocketFolder()  # which removes every folder that is not locked
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    first.touch()
+    assert [folder.is_lost(first), folder.is_lost(second)] == [False, True]
+
+
+def test_another_users_folder_of_its_name_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = SocketFolder()
+    (socket,) = sockets_in(folder, "worker-0")
+    socket.unlink()
+    stranger = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: stranger)
+
+    with pytest.raises(NotReady, match="belongs to another user"):
+        folder.is_lost(socket)
 
 
 def test_a_child_is_restarted_with_delays_that_grow_until_it_has_lived_long() -> None:
