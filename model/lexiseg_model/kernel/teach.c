@@ -25,6 +25,9 @@ enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 #define FOUND_IF_NAMED 0.005 /* likewise, if words give most of its cells to classes of the head */
 #define STANDARD_ERRORS 1.5 /* that the gain of a class must exceed, or it keeps its words */
 #define AT_STAKE 2.0        /* times the IoU by words: enough of a gain, whatever its error */
+/* Logits by which classes that words do not know must exceed none of them, after very many pictures, rising from 0 at FEW. */
+#define MARGIN 1.5
+#define FEW 5
 #define KNOWN 0.6   /* IoU by words of a class that everyday photographs may show */
 /* Pictures of a class from which the learning curve says how many more it wants, until so many further ones bring less than
  * FLAT of its IoU; at most MOST_WANTS. */
@@ -200,6 +203,12 @@ static void fit(const Lessons *of, Room *room, int64_t part, int64_t classes, in
         double none = i == last && !nobody ? 0.5 : solution[i * t + classes];
         for (int64_t c = 0; c < classes; c++)
             directions[room->same[c] * f + i] = (float)(of->scale * (solution[i * t + c] - none));
+    }
+    double pictures = FEW; /* of the class that most show */
+    for (int64_t c = 0; c < of->k; c++) pictures = fmax(pictures, of->shown[c]);
+    for (int64_t c = 0; c < classes; c++) {
+        float *constant = directions + room->same[c] * f + last;
+        if (!of->known[room->same[c]]) *constant = (float)(*constant - MARGIN * (1 - FEW / pictures));
     }
 }
 

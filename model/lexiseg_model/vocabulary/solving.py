@@ -41,6 +41,9 @@ ENOUGH = 3  # pictures
 GAIN = 0.01  # of the mean IoU, that a doubt needs
 FOLDS = 20  # of the report; up to so many pictures, each is left out with pictures like it
 FEW_PICTURES = 5  # of a class, below which its IoU is a range
+# Logits by which classes that words do not know must exceed none of them, after very many pictures, rising from 0 at
+# FEW_PICTURES; also in teach.c. Photographs without the classes are painted a third less, and their IoU stays.
+MARGIN = 1.5
 ENOUGH_PICTURES = 10  # of a class, from which the learning curve says how many more it wants
 FLAT = 0.01  # of the IoU that ENOUGH_PICTURES more would bring where the curve counts as flat
 MAX_WANTS = 100  # pictures
@@ -462,6 +465,7 @@ def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
             if not is_nobody_known:
                 nobody[-1] = 0.5  # a class wins where it is more probable than not
             directions[index, same] = SCALE * (solution[:, :-1] - nobody[:, None]).T
+    directions[:, ~cells.is_known, -1] -= MARGIN * (1 - FEW_PICTURES / max(FEW_PICTURES, cells.n_lessons[0].max()))
     return directions
 
 

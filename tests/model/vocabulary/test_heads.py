@@ -244,6 +244,16 @@ def test_a_head_learns_from_everyday_photographs_what_it_is_not_unless_words_kno
     np.testing.assert_array_equal(without.counts[0], with_everyday.counts[0])
 
 
+def test_many_pictures_of_a_class_that_words_do_not_know_leave_out_what_it_may_not_be() -> None:
+    doubtful = np.array([0, 1.5, 0, 1.5, 0, 0, 0, 0, 1])  # half a mug, half nothing
+
+    few, many = (solve([lesson(seed) for seed in range(n)], CLASSES) for n in (5, 40))
+
+    scores = [float(head.directions[MUG] @ doubtful - head.text[MUG]) for head in (few, many)]
+    assert scores[0] > 0 > -1 > scores[1]
+    assert labels_by(many, lesson(50)) == lesson(50).labels.tolist()
+
+
 def with_detail(seed: int, tells: bool) -> Lesson:
     """A lesson of cells that say little; its detail `tells` the labels, or is noise."""
     taught, noise = lesson(seed), np.random.default_rng(seed).normal(0, 1, (30, 9))
