@@ -74,8 +74,7 @@ PRINTED = {
     "cutout": "*.png",
 }
 SAVE_SECONDS = 30.0  # between two writes of the shared files
-MAX_LABEL = 40  # characters of a label in a file name
-MAX_LABEL_BYTES = 80
+MAX_LABEL_BYTES = 80  # of a label in a file name
 CUT_OUT_ROOM = MAX_LABEL_BYTES + len("-12345-.png")  # bytes that follow the name of a picture
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
 
@@ -87,7 +86,7 @@ def _cut_outs(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
         x, y, width, height = segment.bbox
         box = np.s_[y : y + height, x : x + width]
         alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
-        plain = "".join(letter if letter.isalnum() else "-" for letter in (segment.label or UNNAMED))[:MAX_LABEL]
+        plain = "".join(letter if letter.isalnum() else "-" for letter in segment.label or UNNAMED)
         label = plain.encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
         yield f"{picture.name}-{segment.id}-{label}.png", png.encode(np.concatenate([rgb[box], alpha], 2))
 
@@ -121,8 +120,8 @@ class Results:
     """Writes the results of a job; the attribute `folder` is the one in use, its `out` or `out-2` and so on."""
 
     def __init__(self, job: Job, classes: Sequence[ClassEntry], model: str) -> None:
-        question = job.question.fields | {"classes": [entry.name for entry in classes], "model": model}
-        question["format"] = job.kind
+        names = [entry.name for entry in classes]
+        question = job.question.fields | {"classes": names, "model": model, "format": job.kind}
         if job.examples:
             question["examples"] = list(job.examples)
         question = json.loads(json.dumps(question))
@@ -131,7 +130,7 @@ class Results:
         if job.kind == "coco" and job.question.task == "panoptic":
             self._formats.append(coco_panoptic.FORMAT)
         things = [entry.thing is not False for entry in classes]
-        self._set = FolderSet(job.out, self._formats, [entry.name for entry in classes], question, things)
+        self._set = FolderSet(job.out, self._formats, names, question, things)
         self.folder = self._set.folder
         self._set.resume()
         self._saved = 0.0
@@ -144,8 +143,7 @@ class Results:
         name = as_text(source.name)
         if even_changed:
             return name in self._set.stamps or self._stem(source) in self._stems
-        is_other = source.name == STDIN  # another picture each time
-        return not is_other and self._set.stamps.get(name) == source.stamp
+        return source.name != STDIN and self._set.stamps.get(name) == source.stamp  # else another picture each time
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one picture now, with a number where one is there: nothing is replaced, no photograph."""
@@ -200,7 +198,8 @@ class Outcome:
 
     n_segmented: int = 0
     failures: list[str] = field(default_factory=list)
-    warnings: dict[str, None] = field(default_factory=dict)  # keys only, in order: each is printed once for all images
+    # Lines by what is warned of: each is printed once for all images, of guesses about images the first.
+    warnings: dict[str, dict[str, None]] = field(default_factory=dict)
     stopped: bool = False
 
     @property
@@ -208,7 +207,10 @@ class Outcome:
         return INTERRUPTED_STATUS if self.stopped else int(bool(self.failures))
 
     def report(self) -> None:
-        for line in (*(f"warning: {warning}" for warning in self.warnings), *self.failures):
+        for first, *others in self.warnings.values():
+            more = f"; the same holds for {len(others)} more" if others else ""
+            echo(f"lexiseg: warning: {first}{more}", err=True)
+        for line in self.failures:
             echo(f"lexiseg: {line}", err=True)
         if self.stopped:
             echo("lexiseg: stopped; the same command goes on with the rest", err=True)
@@ -274,7 +276,11 @@ def _settle(outcome: Outcome, keep: Keep, result: ImageResult) -> bool:
         outcome.failures.append(f"{source.name}: {error}")
         return True
     outcome.n_segmented += 1
-    outcome.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
+    for warning in answer.warnings:
+        kind, line = warning.detail, warning.detail
+        if warning.field == "image":
+            kind, line = warning.type, f"{source.name}: {warning.detail}"
+        outcome.warnings.setdefault(kind, {})[line] = None
     return True
 
 

@@ -5,7 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
@@ -76,6 +78,19 @@ def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, f
     assert "gone.jpg: No such file" in outcome.err
     assert "images 1 of 3" in outcome.out
     assert (folder / "out" / "china.png").exists()
+
+
+def test_a_guess_about_images_is_one_line_that_names_the_first(lexiseg: CommandLine, tmp_path: Path) -> None:
+    depth = np.asarray(pictures.small("china", 64).convert("L"), np.uint16)
+    for number in range(3):
+        Image.fromarray(depth * (10 + number)).save(tmp_path / f"{number}.png")
+
+    outcome = lexiseg("segment", tmp_path, "-c", "sky,trees", "-c", "house", "--out", tmp_path / "o")
+
+    guess, word = [line for line in outcome.err.splitlines() if "warning" in line]
+    assert guess.startswith(f"lexiseg: warning: {tmp_path}/0.png: image: values of ")
+    assert guess.endswith("; the same holds for 2 more")
+    assert word.startswith("lexiseg: warning: 'sky,trees' was looked for as one thing")
 
 
 def test_a_photograph_is_never_written_over(lexiseg: CommandLine, folder: Path) -> None:
