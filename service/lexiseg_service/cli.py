@@ -87,10 +87,8 @@ app.add_typer(keys, name="keys")
 def sample(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)] = None,
 ) -> None:
-    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower, cat, coins,
-    cup, astronaut or rocket.jpg.
-
-    They are part of scikit-learn and scikit-image, which `make serve` installs.
+    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower.jpg, cat.jpg,
+    coins.jpg, cup.jpg, astronaut.jpg or rocket.jpg.
 
     Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
     """

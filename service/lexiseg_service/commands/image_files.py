@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.folder_sets import without_results
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import on_one_line, visible_files
+from lexiseg_model.pictures.header import STILL_FORMATS
 from lexiseg_service.batch.sources.files import FileReader
 from lexiseg_service.batch.sources.source import Picture, Unreadable, check_size
 from lexiseg_service.image.reader import decode
@@ -94,7 +95,7 @@ def _sources_of_argument(argument: str, limits: Limits, out: Path | None) -> lis
     # Path.is_dir and Path.exists raise where a name is too long.
     if os.path.isdir(path):
         root, candidates = path, [file for file in visible_files(path) if is_picture_name(file)]
-        expected = "expected a folder with images, it has none"
+        expected = f"expected a folder with images ({STILL_FORMATS}), it has none"
     elif not os.path.exists(path) and glob.has_magic(argument):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
         candidates = [Path(name) for name in glob.glob(argument, recursive=True)]
