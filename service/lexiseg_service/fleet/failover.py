@@ -91,21 +91,19 @@ class RemoteStream:
         return len(self._unanswered) < min(MAX_UNANSWERED, AHEAD + question.frames_in_flight)
 
     async def _relay(self) -> AsyncGenerator[FrameAnswer, None]:
-        failures, moved = 0, False
+        failures = 0  # since the last answer
         while (question := await self._next_question()) is not None:
-            link = await self._next_link(question.request.model, self._patience if moved else 0)
-            if moved:
+            link = await self._next_link(question.request.model, self._patience if failures else 0)
+            if failures:
                 self._on_failover()
             with suppress(WorkerLost):
-                async with aclosing(self._answers_on(_Connection(link, link.instance, moved))) as answers:
+                async with aclosing(self._answers_on(_Connection(link, link.instance, failures > 0))) as answers:
                     async for answer in answers:
+                        yield replace(answer, state_reset=answer.state_reset or failures > 0)
                         failures = 0
-                        yield replace(answer, state_reset=answer.state_reset or moved)
-                        moved = False
             failures += 1
             if failures > MAX_FAILOVERS:
                 raise NotReady("the stream's workers failed, one after the other")
-            moved = True
 
     async def _next_link(self, model: str, patience: float) -> WorkerLink:
         """A worker for a model. Raises NotReady: none is ready within `patience` seconds."""

@@ -39,6 +39,7 @@ logger = structlog.get_logger("lexiseg.worker")
 STATUS_SECONDS = 0.5  # between two reports to a gateway
 # Between reporting that the worker goes down and refusing calls: calls on their way from gateways are still answered.
 LINGER_SECONDS = 0.3
+REFUSAL_SECONDS = 0.1  # for messages on their way to a stream that ends
 
 
 def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket: Path | None = None) -> GrpcServer:
@@ -85,14 +86,12 @@ class Servicer(WorkerServicer):
 
     async def Exemplify(self, request: pb.ExemplifyRequest, context: Context) -> pb.ExemplifyResponse:
         async with self._answering(context, request.origin.request_id):
-            decoded = decode_request(request, self._deadline(context))
-            return encode_exemplified(await self._backend.exemplify(decoded))
+            return encode_exemplified(await self._backend.exemplify(decode_request(request, self._deadline(context))))
         return pb.ExemplifyResponse()
 
     async def Teach(self, request: pb.TeachRequest, context: Context) -> pb.TeachResponse:
         async with self._answering(context, request.origin.request_id):
-            decoded = decode_request(request, self._deadline(context))
-            return encode_taught(await self._backend.teach(decoded))
+            return encode_taught(await self._backend.teach(decode_request(request, self._deadline(context))))
         return pb.TeachResponse()
 
     async def SegmentVideo(  # type: ignore[override]  # typed only for generators
@@ -107,6 +106,10 @@ class Servicer(WorkerServicer):
             async for answer in answers:
                 message = encode_frame_answer(answer)
                 await context.write(pb.WorkerSegmentVideoResponse(answer=message))
+        with suppress(TimeoutError):  # a message that came after a refusal would be an error of its own to the gateway
+            async with asyncio.timeout(REFUSAL_SECONDS):
+                async for _ in messages:
+                    pass
 
     async def WatchStatus(self, request: pb.WatchStatusRequest, context: Context) -> None:  # type: ignore[override]
         """The worker's status: at once, on a change, and twice a second."""

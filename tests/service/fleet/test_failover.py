@@ -128,6 +128,9 @@ async def test_a_worker_that_refuses_streams_answers_others() -> None:
             yield
 
     async with started(Full()) as fleet:
+        for _ in range(10):
+            with pytest.raises(RateLimited):
+                await answers_of(fleet, asking(), *frames(*NAMES))
         streams = [asyncio.ensure_future(answers_of(fleet, asking(), *frames(*NAMES))) for _ in range(100)]
         while not all(stream.done() for stream in streams):
             await fleet.backend.segment(question(b"image"))
