@@ -109,21 +109,21 @@ def control_of(label_config: str) -> Control:
     images = {tag.get("name"): tag.attrib["value"].removeprefix("$") for tag in root.iter("Image") if tag.get("value")}
     for name in CONTROL_TAGS:
         for tag in root.iter(name):
-            if tag.get("toName") and tag.get("toName") in images and tag.get("name"):
+            image_field = images.get(tag.get("toName"))
+            if image_field and tag.get("toName") and tag.get("name"):
                 classes = [_class(label) for label in tag.iter("Label")]
                 names = {"task": "model_task", "model": "model_name", "threshold": "model_score_threshold"}
                 options = {field: tag.get(spelling) for field, spelling in names.items()}
                 kind = cast("Kind", tag.tag.lower())
-                return Control(
-                    tag.attrib["name"], tag.attrib["toName"], kind, images[tag.get("toName")], classes, options
-                )
+                return Control(tag.attrib["name"], tag.attrib["toName"], kind, image_field, classes, options)
     expected = f"one of {', '.join(CONTROL_TAGS)} with `name`, and `toName` of an Image with `value`, of one picture"
     raise InvalidValue.of(FIELD, ", ".join(sorted({tag.tag for tag in root.iter()})), expected)
 
 
 def _class(label: Element) -> dict[str, Any]:
-    words = [word.strip() for word in label.get("predicted_values", "").split(",")]
-    name = label.get("value", "")
+    value, words = label.get("value", ""), label.get("predicted_values", "").split(",")
+    name = label.get("alias") or value  # as regions are labelled
+    words = [word.strip() for word in (value, *words)]
     return {"name": name, "synonyms": [word for word in words if word and folded(word) != folded(name)]}
 
 

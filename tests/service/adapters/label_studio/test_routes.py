@@ -32,10 +32,13 @@ async def test_labels_are_found_by_the_words_that_they_bring(client: httpx.Async
     assert {(region["original_width"], region["original_height"]) for region in found} == {(WIDTH, HEIGHT)}
 
 
-async def test_a_label_is_answered_as_it_is_written(client: httpx.AsyncClient) -> None:
-    found = await regions(client, config=CONFIG.replace('value="blue"', 'value="bl\u00adue"'))
+@pytest.mark.parametrize(
+    ("label", "written"), [('value="bl\u00adue"', "bl\u00adue"), ('value="blue" alias="Stain 1"', "Stain 1")]
+)
+async def test_a_label_is_answered_as_it_is_written(client: httpx.AsyncClient, label: str, written: str) -> None:
+    found = await regions(client, config=CONFIG.replace('value="blue"', label))
 
-    assert [region["value"]["brushlabels"] for region in found] == [["Strawberry"], ["bl\u00adue"]]
+    assert [region["value"]["brushlabels"] for region in found] == [["Strawberry"], [written]]
 
 
 async def test_polygons_and_rectangles_are_in_percent(client: httpx.AsyncClient) -> None:
