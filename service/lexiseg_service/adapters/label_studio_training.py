@@ -119,16 +119,14 @@ async def _train(request: Request, project: Project) -> str:
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         raise InvalidValue.of("project", project.id, f"none without {SETTINGS}")
     control = await off_event_loop(len(project.label_config), partial(control_of, project.label_config))
-    classes = [{"name": entry["name"], "synonyms": entry["synonyms"]} for entry in control.classes]
-    head_input = {"classes": classes, "model": control.options["model"], "keep_days": KEEP_DAYS}
-    tasks = await _annotated(project.id, settings)
+    head_input = {"classes": control.classes, "model": control.options["model"], "keep_days": KEEP_DAYS}
+    tasks = await _annotated(project.id, settings, control)
     # As an archive that is sent: other folders than the state directory may be in memory.
     with TemporaryFile(dir=settings.state_dir or settings.trainings) as file:
         await _write(request, tasks, control, file)
         name = head_name(project.id)
         head = await teaching_of(request).teach(name, validate(HeadInput, head_input), caller, file, whole=True)
-    entries = [each for each in head.solved.report() if each["pictures"]]
-    if all(each["kept"] == "words" for each in entries):
+    if all(each["kept"] == "words" for each in head.solved.report() if each["pictures"]):
         raise InvalidValue(
             f"declined, no gain: what {len(tasks)} annotated tasks teach finds no label better than its words do; "
             "they stay; annotate more tasks"
@@ -137,15 +135,17 @@ async def _train(request: Request, project: Project) -> str:
     return head.exact_name
 
 
-async def _annotated(project: int, settings: Settings) -> list[dict[str, Any]]:
-    home = (settings.label_studio_url or "").rstrip("/")
-    url = httpx.URL(f"{home}/api/projects/{project}/export?exportType=JSON")
+async def _annotated(project: int, settings: Settings, control: Control) -> list[dict[str, Any]]:
+    """The annotated tasks of a project, without the marks on pictures that predictions are not for."""
+    url = httpx.URL(f"{(settings.label_studio_url or '').rstrip('/')}/api/projects/{project}/export?exportType=JSON")
     content = await content_at(url, settings, MAX_EXPORT_BYTES)
     if not isinstance(content, bytes):
         raise ImageNotFetched(f"Label Studio leads to another host for the annotations of project {project}")
     try:
         tasks = tasks_of(await off_event_loop(len(content), partial(orjson.loads, content)))
-    except (UnreadableLabels, orjson.JSONDecodeError) as error:
+        for each in (annotation for task in tasks for annotation in task["annotations"]):
+            each["result"] = [mark for mark in each["result"] if mark.get("to_name") == control.to_name]
+    except (UnreadableLabels, orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise InvalidValue.of("project", project, f"annotated tasks ({error})") from None
     return sorted(tasks, key=lambda task: str(task.get("updated_at", "")))[-MAX_TASKS:]
 

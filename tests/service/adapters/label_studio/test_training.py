@@ -120,6 +120,18 @@ def test_a_task_without_a_picture_is_left_out(client: httpx.Client, studio: Stud
     assert client.get("/v1/heads/label-studio-5").json()["pictures"] == 2
 
 
+def test_marks_on_another_picture_of_a_task_teach_nothing(client: httpx.Client, studio: Studio) -> None:
+    for each in studio.tasks:
+        (mark,) = each["annotations"][0]["result"]
+        other = mark["value"] | {"polygonlabels": ["of the other"]}
+        each["annotations"][0]["result"].append(mark | {"to_name": "second", "value": other})
+
+    client.post(f"{URL}/webhook", json=event(TRAIN))
+
+    head = client.get("/v1/heads/label-studio-5").json()
+    assert [entry["name"] for entry in head["classes"]] == ["Strawberry", "blue"]
+
+
 def test_every_tenth_annotation_trains(client: httpx.Client, studio: Studio) -> None:
     for n_annotations in (9, 11):
         assert client.post(f"{URL}/webhook", json=event("ANNOTATION_CREATED", 5, n_annotations)).status_code == 201
