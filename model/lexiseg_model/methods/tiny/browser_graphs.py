@@ -98,7 +98,7 @@ class Scores(nn.Module):
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
         exceeded = torch.maximum(self.log_scale.exp() * self.bound, common.amax(0))
-        scores = self._together(best, pixels[0].float(), company, learned, text)
+        scores = self._together(best, pixels[0].float(), company, learned)
         own, presence = _with_taught(scores, most, exceeded, products, learned, text)
         parts = AskedParts(torch.cat([is_part, is_part[:1] * 0]) > 0, part, divided, dividing, part < 0)
         divisions = teaching.products_of(pixels[0].float(), middle[0].float(), dividing).flatten(1)
@@ -110,11 +110,10 @@ class Scores(nn.Module):
         rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
         return rows.view(-1, *pixels.shape[2:]), most, common.logsumexp(0).view(pixels.shape[2:])
 
-    def _together(self, best: Tensor, pixels: Tensor, company: Tensor, learned: Tensor, text: Tensor) -> Tensor:
+    def _together(self, best: Tensor, pixels: Tensor, company: Tensor, learned: Tensor) -> Tensor:
         """Scores [K + 1, h * w] of classes, of which the first ones compete as in a question, and those of a head."""
         is_asked = torch.ones_like(best[:, 0]).cumsum(0) <= company
-        is_taught = (text < 1).any()  # in this picture; otherwise words answer for a head
-        of_head = (torch.zeros_like(best[:, 0]).index_fill(0, learned, 1.0) > 0) & is_taught
+        of_head = torch.zeros_like(best[:, 0]).index_fill(0, learned, 1.0) > 0
         return together(best, pixels, self.log_scale.exp(), self.together, [is_asked & ~of_head, is_asked & of_head])
 
     def _of_texts(

@@ -46,7 +46,7 @@ from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.parts import asked_parts, divide_wholes, presence_of_parts
 from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import Competing, LearnedClasses, RowsOf, TextBank, TextRows, Unfamiliar
+from lexiseg_model.segmenter import Competing, RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, Learned, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
 from lexiseg_model.vocabulary.glosses import with_senses
@@ -220,7 +220,7 @@ class TinySegmenter(MaskSide, Exportable):
         presence = bank.best_of_texts(of_texts)
         learned = None if bank.learned is None else teaching.learned_in(bank.learned, features)
         if are_together:
-            self._draw_together(scores[: bank.n_classes - bank.n_background], pixels, learned)
+            self._draw_together(scores[: bank.n_classes - bank.n_background], pixels, bank)
         if learned is not None:
             products = teaching.cell_products(features, learned.directions)
             scores = enlarged(scores, products.shape[1:])
@@ -229,11 +229,10 @@ class TinySegmenter(MaskSide, Exportable):
             presence = presence.index_copy(0, rows, _surest(above.flatten(1)))
         return scores, presence
 
-    def _draw_together(self, listed: Tensor, pixels: Tensor, learned: LearnedClasses | None) -> None:
+    def _draw_together(self, listed: Tensor, pixels: Tensor, bank: TextBank) -> None:
         """Overwrite the scores [K, h, w] of classes; those of a head are a question of their own, as in lessons."""
         of_head = torch.zeros(len(listed), dtype=torch.bool)
-        if learned is not None:
-            of_head[[*learned.classes, *learned.by_words]] = True
+        of_head[[*bank.of_head, *(() if bank.learned is None else bank.learned.classes)]] = True
         rule, both = self.settings.together, (~of_head, of_head)
         questions = [members.to(listed.device) for members in both if share_of(rule, members.sum()) > 0]
         if questions:  # otherwise scores keep their bits

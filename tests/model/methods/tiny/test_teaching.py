@@ -128,12 +128,14 @@ def by_runtime(request: pytest.FixtureRequest, photographs: Photographs) -> tupl
     return model, model.encode(photographs["coffee"], TAUGHT)
 
 
+@pytest.mark.parametrize("is_taught", [True, False])
 def test_words_and_a_head_have_the_scores_that_they_have_without_each_other(
-    by_runtime: tuple[TinySegmenter, Features], taught: ClassEntry, head: Head
+    is_taught: bool, by_runtime: tuple[TinySegmenter, Features], taught: ClassEntry, head: Head
 ) -> None:
     model, features = by_runtime
-    words = ClassEntry("spoon"), ClassEntry("table")
-    of_head = taught, ClassEntry("cup", learned=Learned(b"", 1.0, head.digest))
+    words, by_words = (ClassEntry("spoon"), ClassEntry("table")), Learned(b"", 1.0, head.digest)
+    first = taught if is_taught else ClassEntry("saucer", learned=by_words)
+    of_head = first, ClassEntry("cup", learned=by_words)
 
     both, only_words, only_head = (
         model.competing(features, bank_of(model, Vocabulary(classes, None), KnownRows(model)), "none").classes
