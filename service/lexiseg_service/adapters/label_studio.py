@@ -235,7 +235,6 @@ def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[st
     """A segment as values of a control tag: a polygon for each part, or one box or brush; in percent of the image."""
     height, width = size
     if kind == "polygonlabels":
-        # Label Studio's polygons have no holes; brushes do.
         parts = [[[100 * x / width, 100 * y / height] for x, y in outline(ring)] for ring in segment.rings]
         return [{"points": points, "closed": True} for points in parts]
     if kind == "rectanglelabels":
