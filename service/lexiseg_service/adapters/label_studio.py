@@ -37,7 +37,9 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.rest.head_routes import teaching_of
 from lexiseg_service.gateway.rest.routes import caller_of, settings_of, use_case_of
-from lexiseg_service.question.validation import off_event_loop
+from lexiseg_service.question.classes import check
+from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.validation import off_event_loop, validate
 
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
 FIELD = "label_config"
@@ -345,11 +347,14 @@ class Setup(BaseModel):
 async def setup(request: Request) -> dict[str, str]:
     """Answer the tool's setup request with the version of predictions.
 
-    A project without labels yet is connected; one with labels of no picture is refused, as its tasks would be.
+    A project without labels yet is connected; one with labels of no picture, or that no question may have, is refused,
+    as its tasks would be.
     """
     body = await read_as(Setup, request)
     if "toName" in body.label_config:
-        await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
+        control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
+        if control.classes:
+            check(validate(Question, {"classes": control.classes}).classes, True, settings_of(request).limits)
     return {"model_version": version_of(request, await head_of(request, body.project))}
 
 

@@ -110,6 +110,13 @@ async def test_what_label_studio_asks_first_is_answered(client: httpx.AsyncClien
     assert event.status_code == 201
 
 
+async def test_labels_that_no_question_may_have_are_refused_when_a_project_connects(client: httpx.AsyncClient) -> None:
+    answer = await client.post(f"{URL}/setup", json={"project": "1", "schema": CONFIG.replace("blue", "strawberry")})
+
+    assert answer.status_code == 422
+    assert [error["value"] for error in answer.json()["errors"]] == ["strawberry"]
+
+
 def ones(packed: list[int]) -> int:
     """Pixels inside a brush's bytes, read bit by bit as their description says."""
     bits = "".join(f"{byte:08b}" for byte in packed)
