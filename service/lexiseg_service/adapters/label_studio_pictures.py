@@ -94,6 +94,8 @@ async def content_at(url: httpx.URL, settings: Settings, max_bytes: int) -> byte
             target = url
             for _ in range(MAX_REDIRECTS + 1):
                 async with client.stream("GET", target, headers=headers) as response:
+                    if response.status_code == 401:
+                        raise ImageNotFetched("Label Studio wants another LEXISEG_LABEL_STUDIO_API_KEY (status 401)")
                     if not response.has_redirect_location:
                         return await content_of(response, "Label Studio", max_bytes)
                     target = target.join(response.headers["location"])

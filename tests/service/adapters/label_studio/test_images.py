@@ -85,7 +85,8 @@ async def test_no_other_host_is_asked_for_an_upload() -> None:
 
 
 NOT_FETCHED: dict[str, tuple[dict[str, Any], dict[str, Any], int, str]] = {
-    "a refused token": ({}, {"label_studio_api_key": "an.expired.token"}, 422, "(status 401)"),
+    "a refused token": ({}, {"label_studio_api_key": "expired"}, 422, "LEXISEG_LABEL_STUDIO_API_KEY (status 401)"),
+    "a refused personal token": ({}, {"label_studio_api_key": "an.expired.token"}, 422, "(status 401)"),
     "a redirect elsewhere": ({"redirect": "OTHER/a.png"}, {}, 403, "LEXISEG_URL_NETWORKS"),
     "a redirect with a password": ({"redirect": "http://me:secret@HOME/a.png"}, {}, 403, "LEXISEG_URL_NETWORKS"),
     "a redirect to an inner host": ({"redirect": "OTHER/a.png"}, {"url_networks": "*"}, 422, "image"),
@@ -161,6 +162,9 @@ def label_studio(
             asked_for.append((self.path, self.headers.get("Authorization")))
             if "*/*" not in self.headers["Accept"]:  # Label Studio negotiates JSON, whatever an upload is
                 self.send_error(406)
+                return
+            if "expired" in str(self.headers["Authorization"]):
+                self.send_error(401)
                 return
             place = None if self.path.startswith("/signed/") else redirect
             self.send_response(200 if place is None else 303)
