@@ -57,7 +57,6 @@ class VideoSource:
     """An open source; it is to be closed. `live` sources do not wait for their reader."""
 
     def __init__(self, name: str) -> None:
-        av.logging.set_level(av.logging.PANIC)  # its errors are raised
         self.name = name
         self.live = is_live(name)
         self._container = _opened(name)

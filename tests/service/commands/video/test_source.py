@@ -28,6 +28,12 @@ def test_every_frame_comes_with_its_time(tmp_path: Path) -> None:
         assert frame.rgb[24, 50].argmax() == 2
 
 
+def test_what_ffmpeg_logs_does_not_wait_for_python(tmp_path: Path) -> None:
+    with closing(VideoSource(str(clips.halves(tmp_path / "clip.mp4", 2)))):
+        # With a level, its threads wait for the GIL, which PyAV has while it waits for them to end.
+        assert av.logging.get_level() is None
+
+
 def with_matrix(content: bytes, a: int, b: int, c: int, d: int) -> bytes:
     """A clip whose track is displayed by (x, y) -> (ax + cy, bx + dy)."""
     as_it_lies, other = (
