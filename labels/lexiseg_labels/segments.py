@@ -275,12 +275,11 @@ def _shape_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: LabelM
             raise ValueError(f"a mask of {mask['size']} for an image of {list(size)}")
         return RunLengths(size, str(mask["counts"]))
     if mask["format"] == "polygon":
-        return Polygons(size, tuple(_ring_of(ring) for ring in mask["rings"]))
+        return Polygons(size, tuple(ring_of(ring["exterior"], ring.get("holes", [])) for ring in mask["rings"]))
     raise ValueError(f"expected a mask in the format coco_rle or polygon, got {mask['format']!r}")
 
 
-def _ring_of(entry: Mapping[str, Any]) -> Ring:
-    exterior, *holes = (
-        np.array(corners, np.int64).reshape(-1, 2) for corners in (entry["exterior"], *entry.get("holes", []))
-    )
-    return Ring(exterior, tuple(holes))
+def ring_of(exterior: Sequence[int], holes: Sequence[Sequence[int]]) -> Ring:
+    """A ring from flat lists x, y, x, y, ... of corners."""
+    outer, *inner = (np.array(corners, np.int64).reshape(-1, 2) for corners in (exterior, *holes))
+    return Ring(outer, tuple(inner))

@@ -7,14 +7,13 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
-import numpy as np
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from lexiseg_labels.answers import AnswerWarning
-from lexiseg_labels.masks import polygons
 from lexiseg_labels.masks.joining import joined_contour
+from lexiseg_labels.segments import ring_of
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.gateway.rest.body import refuse_compressed
 from lexiseg_service.gateway.rest.routes import answer_of, settings_of
@@ -51,8 +50,7 @@ def notes_of(warnings: Iterable[AnswerWarning]) -> dict[int | None, str]:
 
 def outline(ring: Ring) -> list[list[int]]:
     """Corners [[x, y], ...] of a part, joined with its holes by lines without width: the tools' polygons have none."""
-    exterior, *holes = (np.reshape(corners, (-1, 2)) for corners in (ring.exterior, *ring.holes))
-    corners: list[list[int]] = joined_contour([polygons.Ring(exterior, tuple(holes))]).tolist()
+    corners: list[list[int]] = joined_contour([ring_of(ring.exterior, ring.holes)]).tolist()
     return corners
 
 
