@@ -73,7 +73,7 @@ class TextBank:
         support: texts and examples of classes that have both, for methods that fuse them; None: there are none.
         excluded: cells that classes do not get, by class index.
         learned: what classes were taught; None: nothing.
-        of_head: [H], class indices of a head, taught or not.
+        of_head: class indices of a head, taught or not, and of the model's own taught classes.
         n_background: how many of the classes, the last ones, are background words.
         shifts: [T, F], what training adds to the scores of each text, in numbers of the method's own; None: nothing.
         parts: parts among the classes that are asked; None: no class is one.
@@ -88,7 +88,7 @@ class TextBank:
     support: Support | None = None
     excluded: dict[int, Excluded] = field(default_factory=dict)
     learned: LearnedClasses | None = None
-    of_head: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    of_head: tuple[int, ...] = ()
     n_background: int = 0
     shifts: Tensor | None = None
     parts: AskedParts | None = None

@@ -128,15 +128,14 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
     bank = words_of(segmenter).text_bank(classes + words, rows) if rows is not None and len(rows) else None
     if bank is None or examples:
         bank = with_examples(bank, examples, len(classes) + len(words))
-    of_head = np.array([index for index, entry in enumerate(classes) if entry.learned is not None], np.int64)
-    learned = _learned(segmenter, classes, of_head, bank.vectors.device)
+    learned = _learned(segmenter, classes, bank.vectors.device)
+    taught = set() if learned is None else {*learned.classes.tolist()}
+    of_head = [index for index, entry in enumerate(classes) if entry.learned is not None or index in taught]
     parts = None if bank.parts is None else bank.parts.among(len(classes))  # background words are not asked
-    return replace(bank, learned=learned, of_head=of_head, n_background=len(words), parts=parts)
+    return replace(bank, learned=learned, of_head=tuple(of_head), n_background=len(words), parts=parts)
 
 
-def _learned(
-    segmenter: Segmenter, classes: Classes, of_head: NDArray[np.int64], device: torch.device
-) -> LearnedClasses | None:
+def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> LearnedClasses | None:
     """The taught classes of a head in a vocabulary, and the model's own; None: there are none."""
     own = segmenter.own_classes if isinstance(segmenter, Teachable) else {}
     learned = {}
@@ -163,6 +162,7 @@ def _learned(
     of_places = b"".join(each.place or bytes(4 * sizes[0] + 4) for each in learned.values())
     places = torch.frombuffer(bytearray(of_places), dtype=torch.float32).view(len(learned), -1).to(device)
     text = torch.tensor([each.text for each in learned.values()], device=device)
-    taught, directions = np.array([*learned]), torch.tensor(rows, device=device)
-    by_words = np.setdiff1d(of_head, taught)
-    return LearnedClasses(taught, directions, text, len(classes), by_words, places if any(of_places) else None)
+    by_words = [index for index, entry in enumerate(classes) if entry.learned is not None and index not in learned]
+    taught, rest = np.array([*learned]), np.array(by_words, np.int64)
+    directions = torch.tensor(rows, device=device)
+    return LearnedClasses(taught, directions, text, len(classes), rest, places if any(of_places) else None)

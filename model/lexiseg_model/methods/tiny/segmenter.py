@@ -232,7 +232,7 @@ class TinySegmenter(MaskSide, Exportable):
     def _draw_together(self, listed: Tensor, pixels: Tensor, bank: TextBank) -> None:
         """Overwrite the scores [K, h, w] of classes; those of a head are a question of their own, as in lessons."""
         of_head = torch.zeros(len(listed), dtype=torch.bool)
-        of_head[[*bank.of_head, *(() if bank.learned is None else bank.learned.classes)]] = True
+        of_head[[*bank.of_head]] = True
         rule, both = self.settings.together, (~of_head, of_head)
         questions = [members.to(listed.device) for members in both if share_of(rule, members.sum()) > 0]
         if questions:  # otherwise scores keep their bits
