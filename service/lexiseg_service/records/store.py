@@ -141,14 +141,14 @@ class Excess(NamedTuple):
 
     def refusal(self, plural: str, content: str, seconds: int) -> Temporary:
         """The refusal of a further one of these records, whose bytes are of some `content`."""
-        whose, used, limit = "this client" if self.is_owners else "all clients", self.used, self.limit
+        holder, used, limit = "this client" if self.is_owners else "all clients", self.used, self.limit
         if self.amount == "unended":
             kind = RateLimited if self.is_owners else QueueFull
-            return kind(f"{used} {plural} of {whose} have not ended, at most {limit} may now", seconds)
+            return kind(f"{used} {plural} of {holder} have not ended, at most {limit} may now", seconds)
         if self.amount == "number":
-            detail = f"{used} {plural} of {whose} are kept, at most {limit} are"
+            detail = f"{used} {plural} of {holder} are kept, at most {limit} are"
         else:
-            bytes_now = f"{content} of {plural} of {whose} have {used:,} bytes, and this one adds {self.wanted:,}"
+            bytes_now = f"{content} of {plural} of {holder} have {used:,} bytes, and this one adds {self.wanted:,}"
             detail = f"{bytes_now}; at most {limit:,} are kept (LEXISEG_JOB_BYTES_PER_CLIENT)"
         return RateLimited(f"{detail}; remove {plural}, or wait until they expire", seconds)
 
